@@ -1,0 +1,9 @@
+/** Whom an API call names: a conversation by its id, or a person by staffId. Ids are opaque and case-sensitive. */
+export type Target = { kind: "conversation"; id: string } | { kind: "user"; id: string };
+
+/** Reads `conversation:<id>` or `user:<staffId>`; undefined for anything else. */
+export function parseTarget(to: string): Target | undefined {
+  const match = /^(conversation|user):(\S+)$/.exec(to);
+  if (!match?.[2]) return undefined;
+  return { kind: match[1] as Target["kind"], id: match[2] };
+}

@@ -1,0 +1,52 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { BridgeError, coerceError } from "../domain/errors.ts";
+
+const SQLITE_BUSY = 5;
+
+/**
+ * One owner per data directory: an exclusive SQLite transaction on `bridge.lock`, which the operating system frees
+ * when the process dies, `kill -9` included. The handle must stay referenced: a collected handle frees the lock (seen).
+ */
+export class DataDirectoryLock {
+  readonly #db: DatabaseSync;
+
+  /** Throws BridgeError `data_dir_locked` when another process has it, `data_dir_unusable` when it cannot be made. */
+  constructor(directory: string) {
+    const pidFile = join(directory, "bridge.pid");
+    let db: DatabaseSync | undefined;
+    try {
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      db = new DatabaseSync(join(directory, "bridge.lock"), { timeout: 0 });
+      db.exec("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE");
+      writeFileSync(pidFile, `${process.pid}\n`, { mode: 0o600 });
+    } catch (thrown) {
+      db?.close();
+      const cause = coerceError(thrown);
+      if (!("errcode" in cause && Number(cause.errcode) % 256 === SQLITE_BUSY)) {
+        throw new BridgeError("data_dir_unusable", `the data directory ${directory} is not usable: ${cause.message}`, {
+          cause,
+          mend: "make BRIDGE_DATA_DIR a directory on a local disk that this user can write to",
+        });
+      }
+      throw new BridgeError("data_dir_locked", `another dingtalk-bridge${owner(pidFile)} uses ${directory}`, {
+        cause,
+        mend: "stop the other one, or give this one a BRIDGE_DATA_DIR of its own",
+      });
+    }
+    this.#db = db;
+  }
+
+  release(): void {
+    if (this.#db.isOpen) this.#db.close();
+  }
+}
+
+function owner(pidFile: string): string {
+  try {
+    return ` (process ${readFileSync(pidFile, "utf8").trim()})`;
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,14 @@
+import { defineConfig } from "vitest/config";
+
+const json = process.env["VITEST_JSON"];
+
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    exclude: ["test/openclaw/**", "**/node_modules/**"],
+    testTimeout: 20_000,
+    hookTimeout: 20_000,
+    setupFiles: ["test/support/setup.ts"],
+    ...(json !== undefined && { reporters: ["default", "json"], outputFile: { json } }),
+  },
+});
