@@ -1,0 +1,106 @@
+import { chmodSync, renameSync, rmSync } from "node:fs";
+import type { DatabaseSync } from "node:sqlite";
+import { BridgeError } from "../domain/errors.ts";
+
+/**
+ * Migrations in order; `user_version` counts those applied. A migration is never edited once released: add another.
+ *
+ * `entries_open` makes a lane's head an index look-up (3–7 µs with 100,000 rows behind a blocked lane; a claim query
+ * that searches for earlier entries of the lane was tried and took 95 ms).
+ */
+const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE entries (
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue        TEXT NOT NULL CHECK (queue IN ('inbox', 'outbox')),
+    id           TEXT NOT NULL,
+    key          TEXT NOT NULL,
+    account      TEXT NOT NULL,
+    lane         TEXT NOT NULL,
+    kind         TEXT NOT NULL,
+    body         TEXT NOT NULL,
+    digest       TEXT,
+    created_at   INTEGER NOT NULL,
+    state        TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'delivered', 'cancelled', 'dead')),
+    begun        INTEGER NOT NULL DEFAULT 0,
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    crashes      INTEGER NOT NULL DEFAULT 0,
+    due_at       INTEGER NOT NULL DEFAULT 0,
+    uncertain    INTEGER NOT NULL DEFAULT 0,
+    settled_at   INTEGER,
+    receipt      TEXT,
+    error_code   TEXT,
+    error_detail TEXT
+  ) STRICT;
+  CREATE UNIQUE INDEX entries_key ON entries (queue, key);
+  CREATE UNIQUE INDEX entries_id ON entries (queue, id);
+  CREATE INDEX entries_open ON entries (queue, lane, seq) WHERE state = 'open';
+  CREATE INDEX entries_open_age ON entries (queue, created_at) WHERE state = 'open';
+  CREATE INDEX entries_begun ON entries (seq) WHERE begun = 1;
+  CREATE INDEX entries_dead ON entries (seq) WHERE state = 'dead';
+  CREATE INDEX entries_settled ON entries (settled_at) WHERE state <> 'open';
+
+  CREATE TABLE parts (
+    entry   INTEGER NOT NULL REFERENCES entries (seq) ON DELETE CASCADE,
+    n       INTEGER NOT NULL,
+    body    TEXT NOT NULL,
+    receipt TEXT,
+    PRIMARY KEY (entry, n)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE conversations (
+    account            TEXT NOT NULL,
+    id                 TEXT NOT NULL,
+    kind               TEXT NOT NULL CHECK (kind IN ('direct', 'group')),
+    title              TEXT,
+    staff_id           TEXT,
+    webhook            TEXT,
+    webhook_expires_at INTEGER,
+    last_seen          INTEGER NOT NULL,
+    PRIMARY KEY (account, id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX conversations_staff ON conversations (account, staff_id, last_seen) WHERE kind = 'direct';
+  CREATE INDEX conversations_webhook ON conversations (webhook_expires_at) WHERE webhook IS NOT NULL;
+  `,
+];
+
+export const SCHEMA_VERSION = MIGRATIONS.length;
+
+/**
+ * Brings the database to the last of `migrations`, each in a transaction of its own. `backup` is called before anything is changed in a database that holds data.
+ * Throws BridgeError `schema_newer` for a database of a later release.
+ */
+export function migrate(
+  db: DatabaseSync,
+  backup: (fromVersion: number) => void,
+  migrations: readonly string[] = MIGRATIONS,
+): void {
+  const version = Number(db.prepare("PRAGMA user_version").get()?.["user_version"] ?? 0);
+  if (version > migrations.length) {
+    throw new BridgeError(
+      "schema_newer",
+      `the data directory was written by a newer release (schema ${version}, this release knows ${migrations.length})`,
+      { mend: "install the newer release again, or use another BRIDGE_DATA_DIR" },
+    );
+  }
+  if (version === migrations.length) return;
+  if (version > 0) backup(version);
+  for (const [index, sql] of migrations.entries()) {
+    if (index < version) continue;
+    try {
+      db.exec(`BEGIN IMMEDIATE; ${sql}; PRAGMA user_version = ${index + 1}; COMMIT`);
+    } catch (error) {
+      if (db.isTransaction) db.exec("ROLLBACK");
+      throw error;
+    }
+  }
+}
+
+/** Copies the database to `file`, which has that name only when it is whole; one left by a start that failed afterwards is replaced. */
+export function backUp(db: DatabaseSync, file: string): void {
+  const partial = `${file}.partial`;
+  rmSync(partial, { force: true });
+  db.prepare("VACUUM INTO ?").run(partial);
+  chmodSync(partial, 0o600);
+  renameSync(partial, file);
+}

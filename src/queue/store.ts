@@ -1,0 +1,162 @@
+import type { ErrorCode } from "../domain/errors.ts";
+import type { Receipt } from "../domain/outcome.ts";
+
+export type QueueName = "inbox" | "outbox";
+
+/** `open` entries are worked on; the other states are final (a dead letter can be replayed). */
+export type EntryState = "open" | "delivered" | "cancelled" | "dead";
+
+/** Why an entry is where it is: the last failure, in the closed codes. */
+export interface EntryError {
+  code: ErrorCode;
+  detail: string;
+}
+
+/** What a caller appends. `body` is any JSON value; `key` is what a repeat is recognised by, unique per queue. */
+export interface NewEntry {
+  queue: QueueName;
+  /** Public and stable: the envelope id, the id of an API message. */
+  id: string;
+  key: string;
+  account: string;
+  /** Entries of one lane run one after another, in order of commit. */
+  lane: string;
+  kind: string;
+  body: unknown;
+  /** SHA-256 of the request that made the entry, to tell a repeat from a reused key. */
+  digest?: string;
+  /** Epoch milliseconds. */
+  createdAt: number;
+  /** Pieces that are settled one by one, in order. */
+  parts?: unknown[];
+  /** Commits the entry as already final: something to be listed, never worked on. */
+  dead?: EntryError;
+}
+
+export interface Entry {
+  seq: number;
+  queue: QueueName;
+  id: string;
+  key: string;
+  account: string;
+  lane: string;
+  kind: string;
+  body: unknown;
+  digest: string | undefined;
+  createdAt: number;
+  state: EntryState;
+  /** An attempt is under way, or was when the process died. */
+  begun: boolean;
+  /** Attempts that count (see Outcome in domain/outcome.ts). */
+  attempts: number;
+  /** How often the process died during an attempt at this entry. */
+  crashes: number;
+  /** Epoch milliseconds; not before this time. 0 until the first attempt. */
+  dueAt: number;
+  /** Some attempt ended without an answer, so a duplicate is possible. */
+  uncertain: boolean;
+  settledAt: number | undefined;
+  receipt: Receipt | undefined;
+  error: EntryError | undefined;
+}
+
+export interface Part {
+  n: number;
+  body: unknown;
+  /** Present once the part was delivered. */
+  receipt: Receipt | undefined;
+}
+
+/** First open entry of a lane: all that is kept in memory of it. */
+export interface LaneHead {
+  lane: string;
+  seq: number;
+  dueAt: number;
+  crashes: number;
+}
+
+export interface Appended {
+  seq: number;
+  id: string;
+  /** The key was there before; nothing was written. */
+  duplicate: boolean;
+  /** Digest stored with the first one, to compare on a duplicate. */
+  digest: string | undefined;
+  /** Lane `user:<staffId>` of the outbox whose open entries now belong to the direct conversation's lane. */
+  merged?: { from: string; to: string };
+}
+
+/** What an attempt came to, as the store keeps it. */
+export type Settlement =
+  | { state: "delivered" | "cancelled"; at: number; receipt?: Receipt | undefined }
+  | { state: "dead"; at: number; error: EntryError; uncertain?: boolean }
+  | { state: "open"; dueAt: number; counted: boolean; uncertain?: boolean; error?: EntryError | undefined };
+
+/** A conversation as last seen; ids are opaque and case-sensitive. Webhooks are wiped when they expire. */
+export interface Conversation {
+  account: string;
+  id: string;
+  kind: "direct" | "group";
+  title: string | undefined;
+  /** Of a direct conversation: the person's staffId, when DingTalk told us. */
+  staffId: string | undefined;
+  webhook: { url: string; expiresAt: number } | undefined;
+  lastSeen: number;
+}
+
+export interface QueueCounts {
+  open: number;
+  dead: number;
+  /** Epoch milliseconds of the oldest open entry. */
+  oldestOpenAt: number | undefined;
+}
+
+/**
+ * The durable queues. Reads are synchronous and cheap; writes resolve once they are committed to disk (writes of one
+ * turn of the event loop share a commit) and reject with BridgeError `store_unavailable` when they were not.
+ */
+export interface QueueStore {
+  /** Rejects with `internal` when the id, but not the key, is that of another entry. */
+  append(entry: NewEntry, conversation?: Conversation): Promise<Appended>;
+  heads(queue: QueueName): LaneHead[];
+  head(queue: QueueName, lane: string): LaneHead | undefined;
+  /** Marks an attempt as under way; undefined when the entry is not open any more. Nothing stops a second `begin`. */
+  begin(seq: number): Promise<Entry | undefined>;
+  settle(seq: number, settlement: Settlement): Promise<void>;
+  deliverPart(seq: number, n: number, receipt: Receipt): Promise<void>;
+  /** Cancels an open entry that no attempt has begun on and of which nothing was delivered. */
+  cancel(queue: QueueName, id: string, at: number): Promise<boolean>;
+
+  find(queue: QueueName, id: string): Entry | undefined;
+  parts(seq: number): Part[];
+
+  /** Dead letters, newest first, after `before` (a `seq`). */
+  deadLetters(options: { accounts?: string[]; limit: number; before?: number }): Entry[];
+  /** Opens a dead letter again, in order of its first commit; undefined when there is none of this id. */
+  replay(queue: QueueName, id: string, at: number): Promise<Entry | undefined>;
+  discard(queue: QueueName, id: string): Promise<boolean>;
+
+  conversation(account: string, id: string): Conversation | undefined;
+  directConversation(account: string, staffId: string): Conversation | undefined;
+
+  counts(queue: QueueName): QueueCounts;
+  /** Deletes what is older than the retention, some thousand rows a commit; returns how many entries and conversations went. */
+  purge(options: {
+    settledBefore: number;
+    deadBefore: number;
+    conversationsBefore: number;
+    now: number;
+  }): Promise<number>;
+  /** Resolves when everything submitted so far is committed; then closes the file. */
+  close(): Promise<void>;
+}
+
+/** Lane of a conversation; `\n` cannot occur in an account name. */
+export function conversationLane(account: string, conversationId: string): string {
+  return `${account}\n${conversationId}`;
+}
+
+/** Lane of a person whose direct conversation is not known yet. */
+export function userLane(account: string, staffId: string): string {
+  return `${account}\nuser:${staffId}`;
+}
