@@ -1,0 +1,173 @@
+import { ACCOUNT_NAME, canonicalAccountName } from "./domain/account.ts";
+import { type ConfigFile, inFile, own, readFileSecret } from "./config-file.ts";
+import { checkSecret } from "./config-formats.ts";
+import type { ConfigProblem, Findings } from "./config-problems.ts";
+import { ACCOUNT_FIELDS, type AccountConfig } from "./config-schema.ts";
+import { type Given, type Reading, readVariable } from "./config-sources.ts";
+
+export type AccountField = "appKey" | "appSecret" | "robotCode";
+
+/** An account as one source describes it, before it is checked. */
+export interface Candidate {
+  /** As written there. */
+  name: string;
+  /** For notes: "the environment", or the file. */
+  origin: string;
+  /** `refused`: given, but unreadable and already reported. */
+  fields: { [field in AccountField]?: Given | "refused" };
+  enabled: boolean;
+  /** The place of a field that is missing. */
+  label: (field: AccountField) => string;
+}
+
+/** How DingTalk's App Keys look; a secret that looks so is the App Key in the wrong place. */
+const APP_KEY = /^(ding|suite)[a-z0-9]{16,20}$/;
+const WHERE_TO_FIND = "It stands on open-dev.dingtalk.com → the app → 凭证与基础信息";
+
+/**
+ * The environment's account `main`, if any of its variables is set. A robot code alone makes no account: it belongs to
+ * the `main` of a file.
+ */
+export function environmentAccount(reading: Reading): { account?: Candidate; robotCode?: Given | "refused" } {
+  const fields: Candidate["fields"] = {};
+  for (const field of ["appKey", "appSecret", "robotCode"] as const) {
+    const value = readVariable(ACCOUNT_FIELDS[field], reading, true);
+    if (value !== undefined) fields[field] = value;
+  }
+  if (fields.appKey === undefined && fields.appSecret === undefined) {
+    return fields.robotCode === undefined ? {} : { robotCode: fields.robotCode };
+  }
+  const label = (field: AccountField): string => ACCOUNT_FIELDS[field].env;
+  return { account: { name: "main", origin: "the environment", fields, enabled: true, label } };
+}
+
+export function fileAccounts(file: ConfigFile, reading: Reading): Candidate[] {
+  return [...file.accounts].map(([name, section]) => {
+    const prefix = `accounts.${name}.`;
+    const fields: Candidate["fields"] = {};
+    for (const field of ["appKey", "appSecret"] as const) {
+      const value = readFileSecret(section, field, prefix, file, reading);
+      if (value !== undefined) fields[field] = value;
+    }
+    const robotCode = own(section, "robotCode");
+    if (robotCode !== undefined) fields.robotCode = { value: robotCode, source: inFile(`${prefix}robotCode`, file) };
+    const enabled = own(section, "enabled") ?? true;
+    if (typeof enabled !== "boolean") {
+      const setting = inFile(`${prefix}enabled`, file);
+      reading.findings.problems.push({ setting, problem: "is not `true` or `false`", mend: "Write one of them." });
+    }
+    const label = (field: AccountField): string => inFile(`${prefix}${field}`, file);
+    return { name, origin: file.path, fields, enabled: enabled !== false, label };
+  });
+}
+
+/**
+ * One account per name, from the first source that has it; checks them all. The sources come in order of precedence.
+ */
+export function mergeAccounts(
+  sources: Candidate[][],
+  robotCode: Given | "refused" | undefined,
+  findings: Findings,
+): AccountConfig[] {
+  const chosen = new Map<string, Candidate>();
+  for (const candidates of sources) {
+    for (const [name, candidate] of uniqueNames(candidates, findings.problems)) {
+      const winner = chosen.get(name);
+      if (winner === undefined) chosen.set(name, candidate);
+      else findings.notes.push(`account ${name} of ${candidate.origin} is ignored: ${winner.origin} has it too`);
+    }
+  }
+  if (robotCode !== undefined) overrideRobotCode(chosen, robotCode, findings.problems);
+  const accounts = [...chosen].flatMap(([name, candidate]) => checkAccount(name, candidate, findings.problems) ?? []);
+  refuseSharedKeys(accounts, chosen, findings.problems);
+  if (chosen.size > 0 && [...chosen.values()].every(({ enabled }) => !enabled)) {
+    const mend = "Set `enabled: true` for one of them, or remove the line.";
+    findings.problems.push({ setting: "accounts", problem: "are all disabled", mend });
+  }
+  return accounts;
+}
+
+function uniqueNames(candidates: Candidate[], problems: ConfigProblem[]): Map<string, Candidate> {
+  const unique = new Map<string, Candidate>();
+  for (const candidate of candidates) {
+    const name = canonicalAccountName(candidate.name);
+    const setting = inFile(`account ${candidate.name}`, { path: candidate.origin });
+    if (!ACCOUNT_NAME.test(name)) {
+      const mend = "Use up to 32 lower-case letters, digits, - and _, beginning with a letter or digit.";
+      problems.push({ setting, problem: "has a name that cannot be used", mend });
+    } else if (unique.has(name)) {
+      const mend = "`main` and OpenClaw's `default` are one account: rename or remove one.";
+      problems.push({ setting, problem: "is there twice", mend });
+    } else unique.set(name, candidate);
+  }
+  return unique;
+}
+
+function overrideRobotCode(
+  chosen: Map<string, Candidate>,
+  robotCode: Given | "refused",
+  problems: ConfigProblem[],
+): void {
+  const main = chosen.get("main");
+  if (main !== undefined) {
+    chosen.set("main", { ...main, fields: { ...main.fields, robotCode } });
+    return;
+  }
+  const { env } = ACCOUNT_FIELDS.robotCode;
+  const mend = `Set DINGTALK_APP_KEY and DINGTALK_APP_SECRET too, or unset ${env}.`;
+  problems.push({ setting: env, problem: "is set, but there is no account main that it belongs to", mend });
+}
+
+function checkAccount(name: string, candidate: Candidate, problems: ConfigProblem[]): AccountConfig | undefined {
+  const appKey = checkCredential("appKey", candidate, problems);
+  const appSecret = checkCredential("appSecret", candidate, problems);
+  const robotCode =
+    candidate.fields.robotCode === undefined ? appKey : checkCredential("robotCode", candidate, problems);
+  if (appSecret !== undefined && (appSecret === appKey || APP_KEY.test(appSecret))) {
+    const { appSecret: given } = candidate.fields;
+    problems.push({
+      setting: typeof given === "object" ? given.source : candidate.label("appSecret"),
+      problem: "is an App Key, not an App Secret",
+      mend: `Put the Client Secret there. ${WHERE_TO_FIND}.`,
+    });
+    return undefined;
+  }
+  if (appKey === undefined || appSecret === undefined || robotCode === undefined) return undefined;
+  return { name, appKey, appSecret, robotCode, enabled: candidate.enabled };
+}
+
+function checkCredential(field: AccountField, candidate: Candidate, problems: ConfigProblem[]): string | undefined {
+  const given = candidate.fields[field];
+  if (given === "refused") return undefined;
+  const value = typeof given?.value === "string" ? given.value.trim() : given?.value;
+  if (given === undefined || value === "") {
+    const title = { appKey: "Client ID (App Key)", appSecret: "Client Secret (App Secret)", robotCode: "robot's code" }[
+      field
+    ];
+    const mend = `Put the app's ${title} there. ${WHERE_TO_FIND}.`;
+    problems.push({ setting: given?.source ?? candidate.label(field), problem: "is missing", mend });
+    return undefined;
+  }
+  if (typeof value !== "string") {
+    problems.push({ setting: given.source, problem: "is not text", mend: "Put it in quotes." });
+    return undefined;
+  }
+  const unfit = checkSecret(value);
+  if (unfit !== undefined) problems.push({ setting: given.source, ...unfit });
+  return unfit === undefined ? value : undefined;
+}
+
+function refuseSharedKeys(accounts: AccountConfig[], chosen: Map<string, Candidate>, problems: ConfigProblem[]): void {
+  const owners = new Map<string, string>();
+  for (const { name, appKey } of accounts) {
+    const owner = owners.get(appKey);
+    if (owner === undefined) owners.set(appKey, name);
+    else {
+      problems.push({
+        setting: chosen.get(name)?.label("appKey") ?? name,
+        problem: `is the App Key of account ${owner} as well`,
+        mend: "DingTalk gives each message to one connection only: remove one of the two accounts.",
+      });
+    }
+  }
+}

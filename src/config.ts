@@ -1,0 +1,187 @@
+import { homedir } from "node:os";
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import convict from "convict";
+import { type Candidate, environmentAccount, fileAccounts, mergeAccounts } from "./config-accounts.ts";
+import { type ConfigFile, readConfigFile } from "./config-file.ts";
+import { checkSetting, fromText, splitTokens } from "./config-formats.ts";
+import { readOpenClawFile } from "./config-openclaw.ts";
+import { ConfigError, type Findings, nearest } from "./config-problems.ts";
+import {
+  ACCOUNT_FIELDS,
+  type AccountConfig,
+  type Config,
+  FILE_VARIABLES,
+  SCHEMA,
+  type Setting,
+  type Settings,
+  listSettings,
+} from "./config-schema.ts";
+import {
+  type Given,
+  type Reading,
+  type Text,
+  asText,
+  locate,
+  presentVariables,
+  readVariable,
+} from "./config-sources.ts";
+
+export { ConfigError, type ConfigProblem } from "./config-problems.ts";
+export type { Config } from "./config-schema.ts";
+
+export interface LoadOptions {
+  env: Readonly<Record<string, string | undefined>>;
+  flags?: Flags;
+  /** Default: the user's. */
+  homeDir?: string;
+  /** Where relative paths start. Default: the working directory. */
+  cwd?: string;
+}
+
+interface Flags {
+  config?: string | undefined;
+  dataDir?: string | undefined;
+  port?: string | undefined;
+}
+
+/**
+ * Reads flags, environment, file and OpenClaw's file, in this order of precedence. `notes` are for the log: they name
+ * what was read and what was ignored, and hold no secret.
+ *
+ * @throws ConfigError with everything that is wrong, and nothing else.
+ */
+export function loadConfig(options: LoadOptions): { config: Config; notes: string[] } {
+  const { flags = {}, homeDir = homedir(), cwd = resolve() } = options;
+  const findings: Findings = { problems: [], notes: [] };
+  const reading: Reading = { env: presentVariables(options.env), cwd, homeDir, findings };
+  const file = openConfigFile(flags, reading);
+  const values = collectValues(flags, file === "unreadable" ? undefined : file, reading);
+  const accounts = collectAccounts(file, reading);
+  noteUnknownVariables(reading);
+  if (findings.problems.length > 0) throw new ConfigError(findings.problems);
+  const { token, ...settings } = applySchema(values);
+  const dataDir = locate(settings.dataDir, reading);
+  const config = { ...settings, dataDir, accounts, tokens: splitTokens(token ?? "") };
+  return { config: deepFreeze(config), notes: findings.notes };
+}
+
+function openConfigFile(flags: Flags, reading: Reading): ConfigFile | "unreadable" | undefined {
+  const { config } = FILE_VARIABLES;
+  const given = asText(flags.config, config.flag) ?? readVariable(config, reading);
+  if (given === undefined || given === "refused") return undefined;
+  const file = readConfigFile(given, reading);
+  if (file !== undefined) reading.findings.notes.push(`settings read from ${file.path}`);
+  return file ?? "unreadable";
+}
+
+/** Checked values by path. A wrong value is reported even where another source overrides it. */
+function collectValues(flags: Flags, file: ConfigFile | undefined, reading: Reading): Map<string, unknown> {
+  const values = new Map<string, unknown>();
+  const flagTexts = new Map([
+    ["dataDir", flags.dataDir],
+    ["server.port", flags.port],
+  ]);
+  for (const { path, setting } of listSettings()) {
+    const flag = asText(flagTexts.get(path), setting.flag ?? path);
+    // Last one wins.
+    const layers = [file?.values.get(path), typed(setting, readVariable(setting, reading)), typed(setting, flag)];
+    for (const given of layers) {
+      if (given === undefined) continue;
+      const checked = checkSetting(setting, given.value);
+      if ("value" in checked) values.set(path, checked.value);
+      else reading.findings.problems.push({ setting: given.source, ...checked });
+    }
+  }
+  return values;
+}
+
+function typed(setting: Setting, given: Text | "refused" | undefined): Given | undefined {
+  if (given === undefined || given === "refused") return undefined;
+  return { value: fromText(setting, given.value), source: given.source };
+}
+
+function collectAccounts(file: ConfigFile | "unreadable" | undefined, reading: Reading): AccountConfig[] {
+  const { findings } = reading;
+  const { account, robotCode } = environmentAccount(reading);
+  const ours = [account === undefined ? [] : [account], typeof file === "object" ? fileAccounts(file, reading) : []];
+  const openclaw = readOpenClaw(ours.flat().length > 0 || file === "unreadable", reading);
+  const candidates = typeof openclaw === "object" ? openclaw.candidates : [];
+  if (typeof openclaw === "object" && candidates.length > 0) findings.notes.push(`accounts read from ${openclaw.path}`);
+  // An unreadable file may hold accounts: it is reported, and no other should be asked for.
+  const unreadable = file === "unreadable" || openclaw === "unreadable";
+  if (ours.flat().length + candidates.length === 0 && !unreadable) {
+    const read = [file, openclaw].flatMap((source) => (typeof source === "object" ? [source.path] : []));
+    findings.problems.push({
+      setting: `${ACCOUNT_FIELDS.appKey.env} and ${ACCOUNT_FIELDS.appSecret.env}`,
+      problem: read.length === 0 ? "are not set" : `are not set, and there is no account in ${read.join(" or ")}`,
+      mend: "Set both: Client ID and Client Secret from open-dev.dingtalk.com → the app → 凭证与基础信息.",
+    });
+  }
+  return mergeAccounts([...ours, candidates], unreadable ? undefined : robotCode, findings);
+}
+
+/** OpenClaw's file, if it is named; its usual place counts only while no other account is known. */
+function readOpenClaw(
+  haveAccounts: boolean,
+  reading: Reading,
+): { path: string; candidates: Candidate[] } | "unreadable" | undefined {
+  const { openclaw } = FILE_VARIABLES;
+  const usual = join(reading.homeDir, ".openclaw", "openclaw.json");
+  const named = readVariable(openclaw, reading);
+  if (named === undefined && (haveAccounts || !existsSync(usual))) return undefined;
+  const place = typeof named === "object" ? named : { value: usual, source: openclaw.env };
+  return readOpenClawFile(place, reading) ?? "unreadable";
+}
+
+/** Hints at a misspelt variable. No more than a note: names like ours may be there for others (Kubernetes sets some). */
+function noteUnknownVariables({ env, findings }: Reading): void {
+  const settings = [...listSettings().map(({ setting }) => setting), ...Object.values(ACCOUNT_FIELDS)];
+  const known = [...settings, ...Object.values(FILE_VARIABLES)].flatMap((variable) => {
+    const names = [variable.env, ...(variable.aliases ?? [])];
+    return "sensitive" in variable && variable.sensitive ? names.flatMap((name) => [name, `${name}_FILE`]) : names;
+  });
+  for (const name of env.keys()) {
+    if (!/^(BRIDGE|DINGTALK)_[A-Z0-9_]+$/.test(name) || known.includes(name)) continue;
+    const near = nearest(name, known);
+    if (near !== undefined) findings.notes.push(`${name} is not a setting and has no effect; ${near} is one`);
+  }
+}
+
+/**
+ * Defaults under the values, and convict's strict validation of the whole. convict reads no source itself: it would take
+ * "8790x" for 8790 and any word for true, stop at the first source that it cannot parse, and not say where a value stood.
+ */
+function applySchema(values: ReadonlyMap<string, unknown>): Settings {
+  const settings = convict<Settings>(convictSchema(SCHEMA) as convict.Schema<Settings>, { env: {}, args: [] });
+  for (const [path, value] of values) settings.set<string>(path, value);
+  try {
+    return settings.validate({ allowed: "strict" }).getProperties();
+  } catch (cause) {
+    // Every value was checked, so this is a default that its own format refuses.
+    const mend = "This is a defect of the bridge: please report it.";
+    throw new ConfigError([{ setting: "a default", problem: "does not pass its own check", mend }], cause);
+  }
+}
+
+function convictSchema(node: object): object {
+  const children = Object.entries(node).map(([key, child]: [string, Setting | object]) => {
+    if (!("default" in child)) return [key, convictSchema(child)];
+    const setting = child;
+    const format = (value: unknown): void => {
+      const checked = checkSetting(setting, value);
+      if ("problem" in checked) throw new Error(checked.problem);
+    };
+    const { doc, sensitive = false } = setting;
+    return [key, { doc, sensitive, default: setting.default, format }];
+  });
+  return Object.fromEntries(children) as object;
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null) {
+    for (const child of Object.values(value)) deepFreeze(child);
+    Object.freeze(value);
+  }
+  return value;
+}
