@@ -4,7 +4,7 @@ const json = process.env["VITEST_JSON"];
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
+    include: ["test/**/*.test.ts", "openclaw-plugin/test/*.test.ts"],
     exclude: ["test/openclaw/**", "**/node_modules/**"],
     testTimeout: 20_000,
     hookTimeout: 20_000,

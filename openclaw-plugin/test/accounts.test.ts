@@ -1,0 +1,89 @@
+import type { OpenClawConfig } from "openclaw/plugin-sdk/channel-core";
+import { describe, expect, test } from "vitest";
+import { isConfigured, listAccountIds, resolveAccount, unknownSettings } from "../src/accounts.ts";
+import { deriveToken } from "../src/token.ts";
+
+const config = (dingtalk: object): OpenClawConfig => ({ channels: { dingtalk } });
+const resolve = (dingtalk: object, id = "default", env = {}) => resolveAccount(config(dingtalk), id, env);
+const TOP = { appKey: "dingtop", appSecret: "top-secret" };
+
+describe("credentials", () => {
+  test("clientId and clientSecret are the same as appKey and appSecret", () => {
+    expect(resolve({ clientId: "dingtop", clientSecret: "top-secret" })).toEqual(resolve(TOP));
+  });
+
+  test("come from the environment when the configuration has none, for the default account only", () => {
+    const env = { DINGTALK_APP_KEY: "dingenv", DINGTALK_APP_SECRET: "env-secret" };
+    expect(resolve({}, "default", env)).toMatchObject({ appKey: "dingenv", appSecret: "env-secret" });
+    expect(isConfigured(resolve({ accounts: { second: {} } }, "second", env))).toBe(false);
+  });
+
+  test("an account without them is not configured, and accepts no token at all", () => {
+    expect(resolve({ appKey: "dingtop" }).tokens).toEqual([]);
+  });
+});
+
+describe("accounts", () => {
+  test("main, default and the top level are one account", () => {
+    const cfg = { ...TOP, accounts: { main: { botName: "one" }, second: { appKey: "k2", appSecret: "s2" } } };
+    expect(listAccountIds(config(cfg), {})).toEqual(["default", "second"]);
+    expect(resolve(cfg, "main")).toEqual(resolve(cfg, "default"));
+    expect(resolve(cfg)).toMatchObject({ accountId: "default", bridgeAccount: "main", name: "one", appKey: "dingtop" });
+  });
+
+  test("a named account inherits settings but never credentials", () => {
+    const cfg = { ...TOP, dmPolicy: "pairing", bridgeUrl: "http://bridge:1/", accounts: { second: {} } };
+    expect(resolve(cfg, "second")).toMatchObject({
+      dmPolicy: "pairing",
+      bridgeUrl: "http://bridge:1",
+      appKey: "",
+      tokens: [],
+    });
+  });
+
+  test("switched off at the top, all are off", () => {
+    const cfg = { ...TOP, enabled: false, accounts: { second: { enabled: true } } };
+    expect([resolve(cfg).enabled, resolve(cfg, "second").enabled]).toEqual([false, false]);
+  });
+});
+
+describe("tokens", () => {
+  test("are derived from the account's own credentials", () => {
+    expect(resolve(TOP).tokens).toEqual([deriveToken("dingtop", "top-secret")]);
+  });
+
+  test("a shared secret replaces the derived one; two of them are both accepted", () => {
+    expect(resolve({ ...TOP, bridgeToken: "new-shared-secret, old-shared-secret" }).tokens).toEqual([
+      "new-shared-secret",
+      "old-shared-secret",
+    ]);
+    expect(resolve(TOP, "default", { BRIDGE_TOKEN: "from-environment" }).tokens).toEqual(["from-environment"]);
+  });
+});
+
+describe("who may write", () => {
+  test.for([
+    ["nothing said", {}, "open", ["*"]],
+    ["open", { dmPolicy: "open" }, "open", ["*"]],
+    ["open with a list: the list stands", { dmPolicy: "open", allowFrom: ["staff001"] }, "open", ["staff001"]],
+    ["open with an empty list: nobody", { dmPolicy: "open", allowFrom: [] }, "open", []],
+    ["allowlist without a list: nobody", { dmPolicy: "allowlist" }, "allowlist", []],
+    ["a list that is no list: nobody", { dmPolicy: "open", allowFrom: "staff001" }, "open", []],
+    ["a policy that is not known: nobody", { dmPolicy: "opne" }, "disabled", []],
+    ["ids keep their case", { dmPolicy: "allowlist", allowFrom: [" Staff001 ", 42] }, "allowlist", ["Staff001", "42"]],
+  ] as const)("%s", ([, settings, dmPolicy, allowFrom]) => {
+    expect(resolve({ ...TOP, ...settings })).toMatchObject({ dmPolicy, allowFrom });
+  });
+
+  test("groups have a list of their own", () => {
+    expect(resolve({ ...TOP, groupPolicy: "allowlist", allowFrom: ["*"] })).toMatchObject({ groupAllowFrom: [] });
+    expect(resolve({ ...TOP, groupPolicy: "opne" }).groupPolicy).toBe("disabled");
+  });
+});
+
+test("settings that nobody reads are named", () => {
+  expect(unknownSettings(config({ ...TOP, dmPolcy: "x", accounts: { a: { alowFrom: [] } } }))).toEqual([
+    "dmPolcy",
+    "accounts.a.alowFrom",
+  ]);
+});

@@ -1,0 +1,57 @@
+import { expect, test } from "vitest";
+import { contentOf, quotedText, replyText, textForAgent } from "../src/text.ts";
+import { normalizeTarget } from "../src/outbound.ts";
+
+const message = {
+  sentAt: 0,
+  conversation: { kind: "direct", id: "cid" },
+  sender: { id: "s" },
+  mentioned: true,
+} as const;
+
+test("everything that is not text becomes a note", () => {
+  const parts = [{ type: "text", text: "look" }, { type: "image" }, { type: "file", media: { fileName: "a.pdf" } }];
+  expect(textForAgent({ ...message, text: "look", parts })).toBe("look\n[image]\n[file: a.pdf]");
+  expect(textForAgent({ ...message, text: "", parts: [{ type: "video", fileName: "v.mp4" }] })).toBe("[video: v.mp4]");
+});
+
+test("a quote of which only the id is known has no text", () => {
+  expect(quotedText({ messageId: "m", text: "", parts: [] })).toBeUndefined();
+  expect(quotedText({ text: "原文", parts: [{ type: "image" }] })).toBe("原文\n[image]");
+});
+
+test.for([
+  ["plain words", "text"],
+  ["two lines\nof words, 3 * 4 = 12, snake_case_name and a # in the middle", "text"],
+  ["1.5 is a number, - is a dash", "text"],
+  ["a **bold** word", "markdown"],
+  ["`code`", "markdown"],
+  ["# Title", "markdown"],
+  ["list:\n- one\n- two", "markdown"],
+  ["1. one", "markdown"],
+  ["> quoted", "markdown"],
+  ["[docs](https://example.com)", "markdown"],
+  ["| a | b |\n| - | - |", "markdown"],
+] as const)("%j is sent as %s", ([text, type]) => {
+  expect(contentOf(text)).toEqual({ type, text });
+});
+
+test("files of an answer are named, local paths without their folders", () => {
+  expect(replyText({ text: " hi ", mediaUrls: ["https://example.com/a.png", "/home/me/b.pdf"] })).toBe(
+    "hi\nhttps://example.com/a.png\n[file: b.pdf]",
+  );
+});
+
+test.for([
+  ["user:Staff001", "user:Staff001"],
+  ["dingtalk:user:Staff001", "user:Staff001"],
+  ["conversation:cidAbC+/==", "conversation:cidAbC+/=="],
+  ["group:cidAbC==", "conversation:cidAbC=="],
+  ["cidAbC==", "conversation:cidAbC=="],
+  ["Staff001", "user:Staff001"],
+  ["two words", undefined],
+  ["user:", undefined],
+  ["", undefined],
+] as const)("target %j is %j", ([raw, target]) => {
+  expect(normalizeTarget(raw)).toBe(target);
+});
