@@ -20,11 +20,14 @@ export type ErrorCode =
   // store and queues
   | "store_unavailable"
   | "queue_full"
+  | "disk_low"
   | "crash_loop"
   | "too_old"
   | "interrupted"
   | "attempts_exhausted"
   // inbound
+  | "stopped"
+  | "person_limit"
   | "unreadable"
   | "quota_exhausted"
   // gateway
@@ -53,6 +56,7 @@ export type ErrorCode =
   | "recipient_throttled"
   | "message_too_long"
   | "no_route"
+  | "pacing"
   | "account_unknown"
   // the API
   | "unauthorized"

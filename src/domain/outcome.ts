@@ -15,11 +15,11 @@ export interface Receipt {
 
 /**
  * What came of one attempt at one entry. `peer-away` attempts are never counted, `entry` attempts are. `uncertain`
- * means that the request was written and no answer came.
+ * means that the request was written and no answer came; it is counted only while the peer answers others.
  */
 export type Outcome =
   | { kind: "delivered"; receipt?: Receipt }
   | { kind: "retry"; code: ErrorCode; class: "peer-away" | "entry"; afterMs?: number; detail?: string }
   | { kind: "held"; afterMs: number }
   | { kind: "rejected"; code: ErrorCode; detail: string }
-  | { kind: "uncertain"; code: ErrorCode; detail?: string };
+  | { kind: "uncertain"; code: ErrorCode; detail?: string; counted?: boolean };
