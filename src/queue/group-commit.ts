@@ -15,12 +15,19 @@ interface Operation {
 export class GroupCommit {
   readonly #db: DatabaseSync;
   readonly #onCommit: (operations: number, seconds: number) => void;
+  readonly #onFailure: (error: BridgeError) => void;
   #pending: Operation[] = [];
   #scheduled: NodeJS.Immediate | undefined;
 
-  constructor(db: DatabaseSync, onCommit: (operations: number, seconds: number) => void) {
+  /** `onFailure` is told of every write that the file did not take. */
+  constructor(
+    db: DatabaseSync,
+    onCommit: (operations: number, seconds: number) => void,
+    onFailure: (error: BridgeError) => void,
+  ) {
     this.#db = db;
     this.#onCommit = onCommit;
+    this.#onFailure = onFailure;
   }
 
   /** Runs `run` inside the next commit. It must be synchronous and may be run again if the group fails. */
@@ -42,13 +49,19 @@ export class GroupCommit {
     if (!failure) return;
     // Without a transaction there is nothing to blame on one write, and each try may wait for the busy timeout.
     if (group.length === 1 || !failure.begun) {
-      for (const operation of group) operation.reject(unavailable(failure.error));
+      for (const operation of group) this.#refuse(operation, failure.error);
       return;
     }
     for (const operation of group) {
       const alone = this.#transaction([operation]);
-      if (alone) operation.reject(unavailable(alone.error));
+      if (alone) this.#refuse(operation, alone.error);
     }
+  }
+
+  #refuse(operation: Operation, thrown: unknown): void {
+    const error = unavailable(thrown);
+    if (error !== thrown) this.#onFailure(error);
+    operation.reject(error);
   }
 
   /** Commits the group and resolves its promises, or undoes it and says why. */

@@ -1,46 +1,55 @@
-import { backoffDelay } from "../domain/backoff.ts";
-import { BridgeError, type ErrorCode, coerceError } from "../domain/errors.ts";
-import type { Outcome } from "../domain/outcome.ts";
 import type { Clock } from "../ops/clock.ts";
-import type { Logger } from "../ops/logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
 import type { Health, Service } from "../ops/service.ts";
-import { type RetryPolicy, SUSPECT_AFTER_CRASHES, crashLoop, peerWasAway, settlementOf } from "./settlement.ts";
-import type { Entry, LaneHead, QueueName, QueueStore, Settlement } from "./store.ts";
+import { type AttemptOptions, Attempts } from "./attempts.ts";
+import type { HeldBounds } from "./held.ts";
+import { SUSPECT_AFTER_CRASHES } from "./settlement.ts";
+import type { LaneHead, QueueName } from "./store.ts";
+import { type Outlook, Turns } from "./turns.ts";
 import { Workers } from "./workers.ts";
 
 /** A longer timer would fire at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
-const STORE_PAUSE_MS = 1_000;
 
-export interface LaneRunnerOptions {
+/** Decides whether an attempt may begin (queue/gate.ts). */
+export interface Admission {
+  /** True: go on. False: `wake` is called when it is worth asking again. */
+  enter(wake: () => void): boolean;
+  /** Always follows `enter`: gives back the place inside, or in the row of those that wait. */
+  leave(wake: () => void): void;
+}
+
+export interface LaneRunnerOptions extends AttemptOptions {
   queue: QueueName;
-  store: QueueStore;
   concurrency: number;
-  retry: RetryPolicy;
-  clock: Clock;
-  logger: Logger;
-  metrics: Metrics;
-  random?: () => number;
-  /** One attempt. A rejection counts as a failed attempt with code `internal`. */
-  work: (entry: Entry, signal: AbortSignal) => Promise<Outcome>;
-  /** Told after each settlement was committed. */
-  onSettled?: (entry: Entry, settlement: Settlement) => void;
+  /** The door to the peer that the lane's first entry needs. */
+  gate?: (lane: string) => Admission | undefined;
+  /** How many entries may be held by the peer (202); without it none is expected. */
+  held?: HeldBounds;
 }
 
 /**
- * A lane in memory: only its first entry. States: *waiting* (timer set), *ready* (waits for a worker), *running*
- * (`busy > 0`). A lane leaves the map when it has no open entry; one that is not in the map any more is not served.
+ * A lane in memory: only its first entry. States: *waiting* (timer set), *parked* (at a gate), *ready* (waits for a
+ * worker), *running* (`busy > 0`). A lane leaves the map when it has no open entry; one that is not in the map any more
+ * is not served.
  */
 interface Lane {
   name: string;
   head: LaneHead;
+  /** The entry whose time `head.dueAt` is; undefined when it is a held one's. */
+  next: number | undefined;
+  /** Does not wait for the time of its next entry. */
+  hurried: boolean;
   timer: NodeJS.Timeout | undefined;
+  /** Monotonic time when the timer fires. */
+  wakeAt: number;
   /** Attempts under way; two only after a merge. */
   busy: number;
   /** Consecutive attempts that found the peer away: paces the retries, is not kept. */
   away: number;
   mergedInto: Lane | undefined;
+  /** Where the lane waits or is inside. */
+  door: Admission | undefined;
+  wake: () => void;
 }
 
 /**
@@ -50,53 +59,82 @@ interface Lane {
 export class LaneRunner implements Service {
   readonly name: string;
   readonly #options: LaneRunnerOptions;
+  readonly #clock: Clock;
+  readonly #attempts: Attempts;
+  readonly #turns: Turns;
   readonly #workers: Workers<Lane>;
   readonly #suspects: Workers<Lane>;
-  readonly #random: () => number;
   readonly #lanes = new Map<string, Lane>();
-  /** Attempts by `seq`. */
-  readonly #underWay = new Map<number, Promise<number>>();
-  #abort = new AbortController();
   /** What the last caller of start or stop asked for. */
   #wanted = false;
   #running = false;
-  #storeDown: string | undefined;
 
   constructor(options: LaneRunnerOptions) {
     this.name = `${options.queue}-lanes`;
     this.#options = options;
+    this.#clock = options.clock;
+    this.#attempts = new Attempts(options);
+    this.#turns = new Turns({ ...options, attempts: this.#attempts, onRoom: (lane) => this.#hasRoom(lane) });
     this.#workers = new Workers(options.concurrency, (lane) => this.#serve(lane));
     this.#suspects = new Workers(1, (lane) => this.#serve(lane));
-    this.#random = options.random ?? Math.random;
   }
 
   async start(): Promise<void> {
     this.#wanted = true;
+    const { store, queue } = this.#options;
+    // Times on disk are wall time: after the clock was set back they may lie far ahead. Not running yet, so this gives up
+    // where the file takes no writes; the waits in memory are cut all the same.
+    await this.#attempts.untilStored(() => store.dueBy(queue, this.#latest()));
     // What a stop left to end would otherwise be begun a second time.
     await this.#idle();
     if (!this.#wanted || this.#running) return;
-    const { store, queue, retry } = this.#options;
     const heads = store.heads(queue);
     this.#running = true;
-    this.#abort = new AbortController();
-    // Times on disk are wall time: after the clock was set back they may lie far ahead.
-    const longest = Math.max(retry.entry.capMs, retry.peerAway.capMs);
-    for (const head of heads) this.#watch(head, 0, longest);
+    this.#attempts.start();
+    for (const head of heads) {
+      this.#watch({ head: { ...head, dueAt: Math.min(head.dueAt, this.#latest()) }, next: head.seq }, 0);
+    }
+  }
+
+  /** The wall time when the longest backoff that begins now ends. */
+  #latest(): number {
+    const { entry, peerAway } = this.#options.retry;
+    return this.#clock.now() + Math.max(entry.capMs, peerAway.capMs);
+  }
+
+  /**
+   * The wall clock was set: nothing waits longer than the longest backoff for a time that lies far ahead now. Timers go on
+   * as they are, because they do not follow the wall clock.
+   */
+  async clockStepped(): Promise<void> {
+    if (!this.#running) return;
+    const { store, queue } = this.#options;
+    await this.#attempts.untilStored(() => store.dueBy(queue, this.#latest()));
+    const now = this.#clock.now();
+    const longest = this.#latest() - now;
+    this.#turns.askBy(now + longest);
+    for (const lane of this.#lanes.values()) {
+      if (lane.timer === undefined) continue;
+      clearTimeout(lane.timer);
+      const left = Math.min(lane.wakeAt - this.#clock.monotonic(), longest);
+      lane.head = { ...lane.head, dueAt: Math.ceil(now + left) };
+      this.#arm(lane);
+    }
   }
 
   /** Begins nothing new and waits for what runs; when `signal` fires, what runs is told to give up. */
   async stop({ signal }: { signal: AbortSignal }): Promise<void> {
     this.#wanted = false;
     this.#running = false;
-    for (const lane of this.#lanes.values()) clearTimeout(lane.timer);
-    this.#lanes.clear();
+    for (const lane of this.#lanes.values()) this.#drop(lane);
     this.#workers.clear();
     this.#suspects.clear();
-    const abort = this.#abort;
-    const giveUp = (): void => abort.abort(signal.reason);
+    const cutOff = this.#attempts.stop();
+    const giveUp = (): void => cutOff(signal.reason);
     if (signal.aborted) giveUp();
     signal.addEventListener("abort", giveUp);
     await this.#idle();
+    if (!this.#running) this.#turns.clear();
     signal.removeEventListener("abort", giveUp);
   }
 
@@ -105,14 +143,9 @@ export class LaneRunner implements Service {
   }
 
   health(): Health {
-    return this.#storeDown === undefined
-      ? { status: this.#running ? "ok" : "starting" }
-      : {
-          status: "down",
-          code: "store_unavailable",
-          detail: this.#storeDown,
-          mend: "check the disk of BRIDGE_DATA_DIR",
-        };
+    const detail = this.#attempts.storeDown;
+    if (detail === undefined) return { status: this.#running ? "ok" : "starting" };
+    return { status: "down", code: "store_unavailable", detail, mend: "check the disk of BRIDGE_DATA_DIR" };
   }
 
   /** An entry of `lane` was committed, opened again or cancelled: look at the lane's head. */
@@ -120,10 +153,10 @@ export class LaneRunner implements Service {
     if (!this.#running) return;
     const lane = this.#lanes.get(name);
     if (lane && lane.busy > 0) return;
-    const head = this.#options.store.head(this.#options.queue, name);
-    if (lane && head && lane.head.seq === head.seq && lane.head.dueAt === head.dueAt) return;
+    const outlook = this.#turns.look(name);
+    if (lane && outlook && lane.head.seq === outlook.head.seq && lane.head.dueAt === outlook.head.dueAt) return;
     if (lane) this.#drop(lane);
-    if (head) this.#watch(head, 0);
+    if (outlook) this.#watch(outlook, lane?.away ?? 0);
   }
 
   /** The peer is back: lanes that wait because it was away try at once. */
@@ -131,6 +164,7 @@ export class LaneRunner implements Service {
     for (const lane of this.#lanes.values()) {
       if (lane.away === 0 || lane.timer === undefined) continue;
       clearTimeout(lane.timer);
+      lane.hurried = true;
       this.#enter(lane);
     }
   }
@@ -150,12 +184,20 @@ export class LaneRunner implements Service {
     if (target) {
       clearTimeout(target.timer);
       target.timer = undefined;
+      // It waits for the attempt now, not for its door.
+      if (target.busy === 0) this.#leaveDoor(target);
     } else {
-      target = { ...source, name: to, busy: 0, away: 0 };
+      target = this.#lane(to, source, 0);
       this.#lanes.set(to, target);
     }
     target.busy += source.busy;
     source.mergedInto = target;
+  }
+
+  /** The peer holds the first entry of the lane, or could not hold it because of others that it holds. */
+  isHeld(name: string): boolean {
+    const seq = this.#lanes.get(name)?.head.seq;
+    return seq !== undefined && this.#turns.isHeld(name, seq);
   }
 
   /** Lanes known to have open entries. */
@@ -163,16 +205,54 @@ export class LaneRunner implements Service {
     return this.#lanes.size;
   }
 
-  #drop(lane: Lane): void {
-    clearTimeout(lane.timer);
-    this.#lanes.delete(lane.name);
+  /** What is remembered of held entries; 0 when none is held. */
+  get heldSize(): number {
+    return this.#turns.heldSize;
   }
 
-  #watch(head: LaneHead, away: number, atMost = MAX_TIMER_MS): void {
-    const lane: Lane = { name: head.lane, head, timer: undefined, busy: 0, away, mergedInto: undefined };
-    this.#lanes.set(head.lane, lane);
-    const wait = Math.min(head.dueAt - this.#options.clock.now(), atMost);
+  #drop(lane: Lane): void {
+    clearTimeout(lane.timer);
+    if (this.#lanes.get(lane.name) === lane) this.#lanes.delete(lane.name);
+    // An attempt under way leaves by itself.
+    if (lane.busy === 0) this.#leaveDoor(lane);
+  }
+
+  #leaveDoor(lane: Lane): void {
+    const { door } = lane;
+    lane.door = undefined;
+    door?.leave(lane.wake);
+  }
+
+  #lane(name: string, { head, next }: Outlook, away: number): Lane {
+    const lane: Lane = {
+      name,
+      head,
+      next,
+      hurried: false,
+      timer: undefined,
+      wakeAt: 0,
+      busy: 0,
+      away,
+      mergedInto: undefined,
+      door: undefined,
+      wake: () => {
+        if (this.#lanes.get(lane.name) === lane && lane.busy === 0) this.#enter(lane);
+        else this.#leaveDoor(lane);
+      },
+    };
+    return lane;
+  }
+
+  #watch(outlook: Outlook, away: number): void {
+    const lane = this.#lane(outlook.head.lane, outlook, away);
+    this.#lanes.set(lane.name, lane);
+    this.#arm(lane);
+  }
+
+  #arm(lane: Lane): void {
+    const wait = Math.min(lane.head.dueAt - this.#clock.now(), MAX_TIMER_MS);
     if (wait <= 0) return this.#enter(lane);
+    lane.wakeAt = this.#clock.monotonic() + wait;
     lane.timer = setTimeout(() => this.#enter(lane), wait);
   }
 
@@ -181,24 +261,50 @@ export class LaneRunner implements Service {
     (lane.head.crashes < SUSPECT_AFTER_CRASHES ? this.#workers : this.#suspects).push(lane);
   }
 
+  /** The peer may be given one more of this lane. One that is ready or running will find out by itself. */
+  #hasRoom(name: string): void {
+    const lane = this.#lanes.get(name);
+    if (!lane) return this.#turns.leave(name);
+    if (lane.timer === undefined) return;
+    clearTimeout(lane.timer);
+    this.#enter(lane);
+  }
+
   /** One turn of a lane. Never rejects. */
   async #serve(lane: Lane): Promise<void> {
     // A merge may have given the target's lane to an attempt of the source while it was ready.
     if (this.#lanes.get(lane.name) !== lane || lane.busy > 0) return;
+    try {
+      if (!this.#admit(lane)) return;
+    } catch (error) {
+      this.#leaveDoor(lane);
+      await this.#attempts.storeFailed(error);
+      if (this.#lanes.get(lane.name) === lane && lane.busy === 0) this.#enter(lane);
+      return;
+    }
     lane.busy = 1;
     let away = 0;
     try {
-      away = await this.#once(lane);
+      away = await this.#turns.run(lane);
     } catch (error) {
-      await this.#storeFailed(error);
+      await this.#attempts.storeFailed(error);
     }
+    this.#leaveDoor(lane);
     for (;;) {
       try {
         return this.#release(lane, away);
       } catch (error) {
-        await this.#storeFailed(error);
+        await this.#attempts.storeFailed(error);
       }
     }
+  }
+
+  /** Which door it is may change while the lane waits. */
+  #admit(lane: Lane): boolean {
+    const door = this.#options.gate?.(lane.name);
+    if (door !== lane.door) this.#leaveDoor(lane);
+    lane.door = door;
+    return door?.enter(lane.wake) ?? true;
   }
 
   /** Ends the turn: the lane that holds the entries now goes on with its head, if this was the last attempt in it. */
@@ -207,144 +313,10 @@ export class LaneRunner implements Service {
     while (current.mergedInto) current = current.mergedInto;
     const goesOn = this.#running && current.busy === 1 && this.#lanes.get(current.name) === current;
     // First, because it may throw: then nothing has changed.
-    const head = goesOn ? this.#options.store.head(this.#options.queue, current.name) : undefined;
+    const outlook = goesOn ? this.#turns.look(current.name) : undefined;
     for (let each: Lane | undefined = lane; each; each = each.mergedInto) each.busy -= 1;
     if (!goesOn) return;
     this.#drop(current);
-    if (head) this.#watch(head, away);
+    if (outlook) this.#watch(outlook, away);
   }
-
-  /**
-   * Lanes merged in the store but not yet here: the head may have gone to the other lane, or be under way there. Both
-   * are seen before the attempt, so no entry is begun twice or out of its lane.
-   */
-  async #once(lane: Lane): Promise<number> {
-    const { seq } = lane.head;
-    const twin = this.#underWay.get(seq);
-    if (twin) {
-      await twin;
-      return 0;
-    }
-    if (this.#options.store.head(this.#options.queue, lane.name)?.seq !== seq) return 0;
-    const attempt = this.#attempt(lane);
-    this.#underWay.set(seq, attempt);
-    try {
-      return await attempt;
-    } finally {
-      this.#underWay.delete(seq);
-    }
-  }
-
-  /** One attempt, settled. Returns how often in a row the peer was away. */
-  async #attempt(lane: Lane): Promise<number> {
-    const { store, retry, clock, metrics } = this.#options;
-    const begun = await this.#untilStored(() => store.begin(lane.head.seq));
-    const entry = begun?.value;
-    if (!entry) return 0;
-    if (!this.#running) {
-      await this.#untilStored(() => store.settle(entry.seq, notBegun(entry)));
-      return 0;
-    }
-    const hopeless = crashLoop(entry, clock.now());
-    if (hopeless) {
-      await this.#settle(entry, hopeless, "crashed");
-      return 0;
-    }
-    const outcome = await this.#work(entry);
-    const away = peerWasAway(outcome) ? lane.away + 1 : 0;
-    const delay = backoffDelay(
-      away > 0 ? retry.peerAway : retry.entry,
-      away > 0 ? away : entry.attempts + 1,
-      this.#random,
-    );
-    if (outcome.kind === "uncertain") metrics.uncertain.inc({ queue: entry.queue });
-    await this.#settle(entry, settlementOf(entry, outcome, { retry, now: clock.now(), delayMs: delay }), outcome.kind);
-    return away;
-  }
-
-  async #settle(entry: Entry, settlement: Settlement, outcome: Outcome["kind"] | "crashed"): Promise<void> {
-    const { store, logger, metrics, onSettled } = this.#options;
-    if (!(await this.#untilStored(() => store.settle(entry.seq, settlement)))) return;
-    if (settlement.state !== "open") metrics.settled.inc({ queue: entry.queue, state: settlement.state });
-    this.#log(entry, outcome, settlement);
-    try {
-      onSettled?.(entry, settlement);
-    } catch (thrown) {
-      logger.error({ err: coerceError(thrown), entryId: entry.id }, "a listener to settlements failed");
-    }
-  }
-
-  async #work(entry: Entry): Promise<Outcome> {
-    try {
-      return await this.#options.work(entry, this.#abort.signal);
-    } catch (thrown) {
-      const error = coerceError(thrown);
-      const code: ErrorCode = error instanceof BridgeError ? error.code : "internal";
-      // Cut off by the stop, like by a crash: nobody knows how far it got.
-      if (this.#abort.signal.aborted) return { kind: "uncertain", code: "interrupted", detail: error.message };
-      this.#options.logger.error({ err: error, entryId: entry.id, code }, "attempt failed unexpectedly");
-      return { kind: "retry", code, class: "entry", detail: error.message };
-    }
-  }
-
-  /**
-   * A settlement must not be forgotten because the disk is full: it is kept and tried again while its lane waits. Ends
-   * without the write (undefined) only when the daemon stops; the entry then counts as interrupted at the next start.
-   */
-  async #untilStored<T>(write: () => Promise<T>): Promise<{ value: T } | undefined> {
-    for (;;) {
-      try {
-        const value = await write();
-        this.#storeDown = undefined;
-        return { value };
-      } catch (error) {
-        if (!this.#running) return undefined;
-        await this.#storeFailed(error);
-      }
-    }
-  }
-
-  async #storeFailed(thrown: unknown): Promise<void> {
-    const error = coerceError(thrown);
-    if (this.#storeDown === undefined) this.#options.logger.error({ err: error }, "the store does not work");
-    this.#storeDown = error.message;
-    if (this.#running) await this.#pause(STORE_PAUSE_MS);
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        this.#abort.signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      this.#abort.signal.addEventListener("abort", done);
-    });
-  }
-
-  #log(entry: Entry, outcome: Outcome["kind"] | "crashed", settlement: Settlement): void {
-    const { logger } = this.#options;
-    const fields = {
-      queue: entry.queue,
-      entryId: entry.id,
-      account: entry.account,
-      attempts: entry.attempts,
-      outcome,
-    };
-    if (settlement.state === "delivered") logger.debug(fields, "entry done");
-    else if (settlement.state === "dead") logger.error({ ...fields, ...settlement.error }, "entry is a dead letter");
-    else if (settlement.state === "open") {
-      const inMs = settlement.dueAt - this.#options.clock.now();
-      logger[outcome === "held" ? "debug" : "warn"](
-        { ...fields, ...settlement.error, inMs },
-        "entry is tried again later",
-      );
-    }
-  }
-}
-
-/** As it was before `begin`, for an attempt that a stop overtook. */
-function notBegun(entry: Entry): Settlement {
-  return { state: "open", dueAt: entry.dueAt, counted: false, error: entry.error };
 }

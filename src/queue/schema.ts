@@ -62,6 +62,48 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX conversations_staff ON conversations (account, staff_id, last_seen) WHERE kind = 'direct';
   CREATE INDEX conversations_webhook ON conversations (webhook_expires_at) WHERE webhook IS NOT NULL;
   `,
+  // Who wrote a message, for stop words and limits per person; and that its sender asked to stop while it was under way.
+  `
+  ALTER TABLE entries ADD COLUMN sender TEXT;
+  ALTER TABLE entries ADD COLUMN stop_asked INTEGER NOT NULL DEFAULT 0;
+  `,
+  // Open entries per queue, kept by the database itself, so that a bound costs no count and no write path can forget it.
+  `
+  CREATE TABLE open_counts (queue TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  INSERT INTO open_counts VALUES
+    ('inbox', (SELECT count(*) FROM entries WHERE queue = 'inbox' AND state = 'open')),
+    ('outbox', (SELECT count(*) FROM entries WHERE queue = 'outbox' AND state = 'open'));
+  CREATE TRIGGER entries_count_insert AFTER INSERT ON entries WHEN NEW.state = 'open' BEGIN
+    UPDATE open_counts SET n = n + 1 WHERE queue = NEW.queue;
+  END;
+  CREATE TRIGGER entries_count_update AFTER UPDATE OF state ON entries
+  WHEN (OLD.state = 'open') <> (NEW.state = 'open') BEGIN
+    UPDATE open_counts SET n = n + iif(NEW.state = 'open', 1, -1) WHERE queue = NEW.queue;
+  END;
+  CREATE TRIGGER entries_count_delete AFTER DELETE ON entries WHEN OLD.state = 'open' BEGIN
+    UPDATE open_counts SET n = n - 1 WHERE queue = OLD.queue;
+  END;
+  `,
+  // What DingTalk's monthly budgets were spent on (queue/quota-store.ts).
+  `
+  CREATE TABLE quota_usage (
+    robot    TEXT NOT NULL,
+    month    TEXT NOT NULL,
+    class    TEXT NOT NULL,
+    n        INTEGER NOT NULL,
+    first_at INTEGER NOT NULL,
+    PRIMARY KEY (robot, month, class)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE quota_robots (robot TEXT PRIMARY KEY, organisation TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE quota_closed (
+    robot      TEXT NOT NULL,
+    budget     TEXT NOT NULL CHECK (budget IN ('calls', 'units')),
+    since      INTEGER NOT NULL,
+    refused_at INTEGER NOT NULL,
+    detail     TEXT NOT NULL,
+    PRIMARY KEY (robot, budget)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

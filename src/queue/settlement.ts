@@ -1,4 +1,5 @@
 import type { Backoff } from "../domain/backoff.ts";
+import type { ErrorCode } from "../domain/errors.ts";
 import type { Outcome } from "../domain/outcome.ts";
 import type { Entry, Settlement } from "./store.ts";
 
@@ -18,6 +19,12 @@ export interface RetryPolicy {
 /** Attempts that end in a fault of our own, and crashes during an attempt, before an entry becomes a dead letter. */
 const OWN_FAULTS = 5;
 
+/** Our own exception, and an answer that says no in words nobody has documented: trying long does not help. */
+const FEW_ATTEMPTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["internal", "dingtalk_rejected"]);
+
+/** Nothing was tried, so the entry does not die of its age: an account that is not configured, a pause, a stop. */
+const NOT_TRIED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["account_unknown", "pacing", "interrupted"]);
+
 /** Entries that saw this many crashes are run one at a time, so that bystanders are not blamed for the next one. */
 export const SUSPECT_AFTER_CRASHES = 2;
 
@@ -34,7 +41,7 @@ export function peerWasAway(outcome: Outcome): boolean {
 }
 
 /**
- * What the store keeps of an outcome (design §4). Peer-away, uncertain and held attempts are never counted and end by age only,
+ * What the store keeps of an outcome (design §4). Peer-away and held attempts are never counted and end by age only,
  * after an attempt made past the limit; attempts at the entry itself are counted.
  */
 export function settlementOf(
@@ -46,7 +53,7 @@ export function settlementOf(
   const later = (options: { counted: boolean; uncertain?: boolean; afterMs?: number | undefined }): Settlement => {
     const error = "code" in outcome ? { code: outcome.code, detail: outcome.detail ?? "" } : undefined;
     const uncertain = options.uncertain ? { uncertain: true } : {};
-    if (now - entry.createdAt > retry.maxAgeMs) {
+    if (now - entry.createdAt > retry.maxAgeMs && !(error && NOT_TRIED.has(error.code))) {
       const last = error ? `; last: ${error.code} ${error.detail}` : "";
       return {
         state: "dead",
@@ -55,7 +62,7 @@ export function settlementOf(
         ...uncertain,
       };
     }
-    const limit = error?.code === "internal" ? Math.min(OWN_FAULTS, retry.maxAttempts) : retry.maxAttempts;
+    const limit = error && FEW_ATTEMPTS.has(error.code) ? Math.min(OWN_FAULTS, retry.maxAttempts) : retry.maxAttempts;
     if (options.counted && entry.attempts + 1 >= limit) {
       const last = error ? `${error.code} ${error.detail}` : "";
       return {
@@ -79,7 +86,7 @@ export function settlementOf(
     case "retry":
       return later({ counted: outcome.class === "entry", afterMs: outcome.afterMs });
     case "uncertain":
-      if (retry.onUncertain === "retry") return later({ counted: false, uncertain: true });
+      if (retry.onUncertain === "retry") return later({ counted: outcome.counted ?? false, uncertain: true });
       return {
         state: "dead",
         at: now,

@@ -3,15 +3,19 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { BridgeError, coerceError } from "../domain/errors.ts";
 import type { Receipt } from "../domain/outcome.ts";
+import { unusable } from "../ops/disk.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { GroupCommit } from "./group-commit.ts";
+import { QuotaStore } from "./quota-store.ts";
 import { toConversation, toEntry, toHead, toPart } from "./rows.ts";
-import { backUp, migrate } from "./schema.ts";
+import { SCHEMA_VERSION, backUp, migrate } from "./schema.ts";
+import { shrink } from "./shrink.ts";
 import { prepareStatements, type Statements } from "./statements.ts";
 import {
   type Appended,
   type Conversation,
   type Entry,
+  type EntryState,
   type LaneHead,
   type NewEntry,
   type Part,
@@ -20,12 +24,15 @@ import {
   type QueueStore,
   type Settlement,
   conversationLane,
+  splitLane,
   userLane,
 } from "./store.ts";
 
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
 /** Rows that one transaction deletes: about 30 ms of the event loop. */
 const PURGE_BATCH = 5_000;
+/** The WAL goes back to this size when a reader from outside, or a long transaction, has made it grow. */
+const WAL_BYTES = 32 * 1024 * 1024;
 
 /**
  * The store in one SQLite file, `bridge.db`, of which this process is the only user (ops/lock.ts). WAL with
@@ -35,11 +42,15 @@ export class SqliteStore implements QueueStore {
   readonly #db: DatabaseSync;
   readonly #sql: Statements;
   readonly #commits: GroupCommit;
+  #failure: BridgeError | undefined;
+  /** What the month's quota was spent on. */
+  readonly quota: QuotaStore;
   /** Entries whose attempt was cut off by the end of the last process. */
   readonly interrupted: number;
 
   /**
-   * Opens or creates the store in `directory`. Throws BridgeError `schema_newer` or `data_dir_unusable`.
+   * Opens or creates the store in `directory`. Throws BridgeError `schema_newer`, `data_dir_unusable`, or
+   * `store_unavailable` on a full disk.
    * `openFile` lets a caller keep the handle, to make real failures of the file happen.
    */
   constructor(options: { directory: string; metrics: Metrics; openFile?: (file: string) => DatabaseSync }) {
@@ -50,7 +61,10 @@ export class SqliteStore implements QueueStore {
       const file = join(directory, "bridge.db");
       db = options.openFile?.(file) ?? new DatabaseSync(file, { timeout: 5_000 });
       chmodSync(file, 0o600);
-      db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON");
+      // auto_vacuum takes effect in a new file only, and only before its first page is written.
+      db.exec(`
+        PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+        PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = ${WAL_BYTES}`);
       const opened = db;
       migrate(db, (version) => backUp(opened, join(directory, `bridge.schema-${version}.backup.db`)));
       this.#sql = prepareStatements(db);
@@ -59,43 +73,100 @@ export class SqliteStore implements QueueStore {
     } catch (thrown) {
       db?.close();
       if (thrown instanceof BridgeError) throw thrown;
-      const cause = coerceError(thrown);
-      throw new BridgeError("data_dir_unusable", `the data directory ${directory} is not usable: ${cause.message}`, {
-        cause,
-        mend: "make BRIDGE_DATA_DIR a directory on a local disk that this user can write to",
-      });
+      throw unusable(directory, coerceError(thrown));
     }
-    this.#commits = new GroupCommit(this.#db, (operations, seconds) => {
-      options.metrics.commitSeconds.observe(seconds);
-      options.metrics.commitRows.inc(operations);
-    });
+    this.#commits = new GroupCommit(
+      this.#db,
+      (operations, seconds) => {
+        options.metrics.commitSeconds.observe(seconds);
+        options.metrics.commitRows.inc(operations);
+      },
+      (error) => (this.#failure = error),
+    );
+    this.quota = new QuotaStore(this.#db, this.#commits);
+  }
+
+  /** Why the last write that failed did, until a probe has succeeded. */
+  get failure(): BridgeError | undefined {
+    return this.#failure;
+  }
+
+  /** Writes a page. Rejects with `store_unavailable` when the file takes no writes. */
+  async probe(): Promise<void> {
+    // Rewrites the header with what it says: an UPDATE that changes nothing would write nothing.
+    await this.#commits.submit(() => this.#db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`));
+    this.#failure = undefined;
   }
 
   append(entry: NewEntry, conversation?: Conversation): Promise<Appended> {
     const body = JSON.stringify(entry.body);
     const parts = entry.parts?.map((part) => JSON.stringify(part)) ?? [];
-    return this.#commits.submit(() => {
+    const final = entry.dead ?? entry.cancelled;
+    const written = this.#commits.submit<Appended | BridgeError>(() => {
+      const lane = this.#laneNow(entry);
+      const full = entry.atMost && this.#full({ ...entry, lane }, entry.atMost);
+      if (full) return full;
       const inserted = this.#sql.insert.get({
         queue: entry.queue,
         id: entry.id,
         key: entry.key,
         account: entry.account,
-        lane: entry.lane,
+        lane,
         kind: entry.kind,
         body,
         digest: entry.digest ?? null,
         at: entry.createdAt,
-        state: entry.dead ? "dead" : "open",
-        settledAt: entry.dead ? entry.createdAt : null,
-        errorCode: entry.dead?.code ?? null,
-        errorDetail: entry.dead?.detail ?? null,
+        state: stateOf(entry),
+        settledAt: final ? entry.createdAt : null,
+        errorCode: final?.code ?? null,
+        errorDetail: final?.detail ?? null,
+        sender: entry.sender ?? null,
       });
       if (!inserted) return this.#repeated(entry);
+      if (entry.usage) this.quota.addNow(entry.usage);
       const seq = Number(inserted["seq"]);
       for (const [n, part] of parts.entries()) this.#sql.insertPart.run(seq, n, part);
       const merged = conversation && this.#seen(conversation);
-      return { seq, id: entry.id, duplicate: false, digest: entry.digest, ...(merged && { merged }) };
+      const cancelled = entry.cancels && this.#cancelOf(entry.cancels.lane, entry);
+      return {
+        seq,
+        id: entry.id,
+        lane,
+        duplicate: false,
+        digest: entry.digest,
+        ...(merged && { merged }),
+        ...(cancelled !== undefined && { cancelled }),
+      };
     });
+    // Thrown after the commit: thrown inside, it would undo and repeat what others put into it.
+    return written.then((appended) => {
+      if (appended instanceof BridgeError) throw appended;
+      return appended;
+    });
+  }
+
+  /** Looked up in the commit itself: the person's first message may be in the same one. */
+  #laneNow({ queue, lane }: Pick<NewEntry, "queue" | "lane">): string {
+    const { account, staffId } = splitLane(lane);
+    const direct = queue === "outbox" && staffId !== undefined ? this.#sql.direct.get(account, staffId) : undefined;
+    return direct ? conversationLane(account, String(direct["id"])) : lane;
+  }
+
+  #full({ queue, lane, key }: NewEntry, atMost: { lane: number; queue: number }): BridgeError | undefined {
+    const laneFull = this.#sql.laneHas.get(queue, lane, atMost.lane - 1) !== undefined;
+    if (!laneFull && Number(this.#sql.openCount.get(queue)?.["n"] ?? 0) < atMost.queue) return undefined;
+    if (this.#sql.byKey.get(queue, key)) return undefined;
+    const what = laneFull ? `${atMost.lane} messages to this conversation wait` : `${atMost.queue} messages wait`;
+    return new BridgeError("queue_full", `${what} already; try again later`, {
+      retryable: true,
+      mend: "the log and GET /v1/status say why messages wait; DELETE /v1/messages/:id takes one back",
+    });
+  }
+
+  #cancelOf(lane: string, by: NewEntry): number {
+    const who = { lane, sender: by.sender ?? null };
+    const ended = this.#sql.cancelOf.run({ ...who, at: by.createdAt }).changes;
+    return Number(ended) + Number(this.#sql.stopOf.run(who).changes);
   }
 
   #repeated(entry: NewEntry): Appended {
@@ -106,6 +177,7 @@ export class SqliteStore implements QueueStore {
     return {
       seq: Number(first["seq"]),
       id: String(first["id"]),
+      lane: String(first["lane"]),
       duplicate: true,
       digest: typeof digest === "string" ? digest : undefined,
     };
@@ -137,6 +209,22 @@ export class SqliteStore implements QueueStore {
     return row && toHead(Object.values(row));
   }
 
+  front(queue: QueueName, lane: string, limit: number): LaneHead[] {
+    return this.#sql.front.all(queue, lane, limit).map((row) => toHead(Object.values(row)));
+  }
+
+  waitingSince(queue: QueueName, page: { before: number; after: number; limit: number }): Entry[] {
+    return this.#sql.waitingSince.all({ queue, ...page }).map(toEntry);
+  }
+
+  countOfSender(account: string, sender: string, from: number): number {
+    return Number(this.#sql.countOfSender.get(account, sender, from)?.["n"] ?? 0);
+  }
+
+  recentSends(times: { from: number; now: number }): { lane: string; at: number }[] {
+    return this.#sql.recentSends.all(times).map(({ lane, at }) => ({ lane: String(lane), at: Number(at) }));
+  }
+
   begin(seq: number): Promise<Entry | undefined> {
     return this.#commits.submit(() => {
       const row = this.#sql.begin.get(seq);
@@ -156,6 +244,12 @@ export class SqliteStore implements QueueStore {
         const receipt = "receipt" in settlement && settlement.receipt ? JSON.stringify(settlement.receipt) : null;
         this.#sql.done.run({ ...why, state, at: settlement.at, receipt });
       }
+    });
+  }
+
+  dueBy(queue: QueueName, latest: number): Promise<void> {
+    return this.#commits.submit(() => {
+      this.#sql.dueBy.run({ queue, latest });
     });
   }
 
@@ -186,7 +280,11 @@ export class SqliteStore implements QueueStore {
   replay(queue: QueueName, id: string, at: number): Promise<Entry | undefined> {
     return this.#commits.submit(() => {
       const row = this.#sql.replay.get({ queue, id, at });
-      return row && toEntry(row);
+      if (!row) return undefined;
+      const entry = toEntry(row);
+      const lane = this.#laneNow(entry);
+      if (lane !== entry.lane) this.#sql.mergeLane.run({ from: entry.lane, to: lane });
+      return { ...entry, lane };
     });
   }
 
@@ -205,7 +303,7 @@ export class SqliteStore implements QueueStore {
   }
 
   counts(queue: QueueName): QueueCounts {
-    const open = this.#sql.countOpen.get(queue);
+    const open = this.#sql.countOpen.get({ queue });
     const oldest = open?.["oldest"];
     return {
       open: Number(open?.["n"] ?? 0),
@@ -234,6 +332,7 @@ export class SqliteStore implements QueueStore {
         gone += rows;
       } while (rows === PURGE_BATCH);
     }
+    await shrink(this.#db, this.#commits);
     return gone;
   }
 
@@ -248,4 +347,9 @@ export class SqliteStore implements QueueStore {
     this.#db.close();
     await Promise.resolve();
   }
+}
+
+function stateOf(entry: NewEntry): EntryState {
+  if (entry.dead) return "dead";
+  return entry.cancelled ? "cancelled" : "open";
 }

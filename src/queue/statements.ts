@@ -11,11 +11,14 @@ export function prepareStatements(db: DatabaseSync) {
   return {
     insert: p(`
       INSERT INTO entries (queue, id, key, account, lane, kind, body, digest, created_at, due_at,
-                           state, settled_at, error_code, error_detail)
+                           state, settled_at, error_code, error_detail, sender)
       VALUES (:queue, :id, :key, :account, :lane, :kind, :body, :digest, :at, 0,
-              :state, :settledAt, :errorCode, :errorDetail)
+              :state, :settledAt, :errorCode, :errorDetail, :sender)
       ON CONFLICT DO NOTHING RETURNING seq`),
-    byKey: p("SELECT seq, id, digest FROM entries WHERE queue = ? AND key = ?"),
+    // A row when the lane has more open entries than the offset: an index walk of at most so many steps.
+    laneHas: p("SELECT 1 FROM entries WHERE queue = ? AND lane = ? AND state = 'open' LIMIT 1 OFFSET ?"),
+    openCount: p("SELECT n FROM open_counts WHERE queue = ?"),
+    byKey: p("SELECT seq, id, digest, lane FROM entries WHERE queue = ? AND key = ?"),
     byId: p("SELECT * FROM entries WHERE queue = ? AND id = ?"),
     insertPart: p("INSERT INTO parts (entry, n, body) VALUES (?, ?, ?)"),
     parts: p("SELECT * FROM parts WHERE entry = ? ORDER BY n"),
@@ -25,11 +28,44 @@ export function prepareStatements(db: DatabaseSync) {
     head: p(`
       SELECT lane, seq, due_at, crashes FROM entries
       WHERE queue = ? AND lane = ? AND state = 'open' ORDER BY seq LIMIT 1`),
+    front: p(`
+      SELECT lane, seq, due_at, crashes FROM entries
+      WHERE queue = ? AND lane = ? AND state = 'open' ORDER BY seq LIMIT ?`),
+    waitingSince: p(`
+      SELECT * FROM entries
+      WHERE seq IN (SELECT min(seq) FROM entries WHERE queue = :queue AND state = 'open' GROUP BY lane)
+        AND created_at < :before AND seq > :after
+      ORDER BY seq LIMIT :limit`),
+    countOfSender: p(`
+      SELECT count(*) AS n FROM entries
+      WHERE queue = 'inbox' AND account = ? AND sender = ? AND created_at >= ?
+        AND ifnull(error_code, '') NOT IN ('person_limit', 'quota_exhausted')`),
+    // Settled lately, or first of its lane: nothing else can have been sent in part or without an answer.
+    recentSends: p(`
+      WITH sent AS (
+        SELECT seq, lane, 0 AS uncertain FROM entries WHERE queue = 'outbox' AND state <> 'open' AND settled_at >= :from
+        UNION ALL
+        SELECT seq, lane, uncertain AND crashes FROM entries
+        WHERE seq IN (SELECT min(seq) FROM entries WHERE queue = 'outbox' AND state = 'open' GROUP BY lane)
+      )
+      SELECT lane, json_extract(receipt, '$.at') AS at FROM sent JOIN parts ON entry = seq
+      WHERE receipt IS NOT NULL AND json_extract(receipt, '$.at') >= :from
+      UNION ALL SELECT lane, :now FROM sent WHERE uncertain
+      ORDER BY at`),
+    // What nobody has taken yet ends at once; what is under way ends if it is not taken now.
+    cancelOf: p(`
+      UPDATE entries SET state = 'cancelled', settled_at = :at, error_code = 'stopped', error_detail = 'its sender asked to stop'
+      WHERE queue = 'inbox' AND lane = :lane AND sender = :sender AND state = 'open' AND begun = 0`),
+    stopOf: p(`
+      UPDATE entries SET stop_asked = 1
+      WHERE queue = 'inbox' AND lane = :lane AND sender = :sender AND state = 'open' AND begun = 1`),
     begin: p("UPDATE entries SET begun = 1 WHERE seq = ? AND state = 'open' RETURNING *"),
     later: p(`
       UPDATE entries SET begun = 0, due_at = :dueAt, attempts = attempts + :counted,
-             uncertain = max(uncertain, :uncertain), error_code = :code, error_detail = :detail
+             uncertain = max(uncertain, :uncertain), error_code = iif(stop_asked, 'stopped', :code), error_detail = :detail,
+             state = iif(stop_asked, 'cancelled', 'open'), settled_at = iif(stop_asked, :dueAt, NULL)
       WHERE seq = :seq AND state = 'open'`),
+    dueBy: p("UPDATE entries SET due_at = :latest WHERE queue = :queue AND state = 'open' AND due_at > :latest"),
     done: p(`
       UPDATE entries SET begun = 0, state = :state, settled_at = :at, receipt = :receipt,
              uncertain = max(uncertain, :uncertain), error_code = :code, error_detail = :detail
@@ -38,17 +74,25 @@ export function prepareStatements(db: DatabaseSync) {
       UPDATE entries SET state = 'cancelled', settled_at = :at
       WHERE queue = :queue AND id = :id AND state = 'open' AND begun = 0
         AND NOT EXISTS (SELECT 1 FROM parts WHERE entry = seq AND receipt IS NOT NULL)`),
-    crashed: p("UPDATE entries SET begun = 0, crashes = crashes + 1, uncertain = 1 WHERE begun = 1"),
+    // Its sender asked to stop while it was under way: it is not given again.
+    crashed: p(`
+      UPDATE entries SET begun = 0, crashes = crashes + 1, uncertain = 1,
+             state = iif(stop_asked, 'cancelled', 'open'), error_code = iif(stop_asked, 'stopped', error_code),
+             settled_at = iif(stop_asked, CAST(unixepoch('subsec') * 1000 AS INTEGER), NULL)
+      WHERE begun = 1`),
 
     dead: p(`
       SELECT * FROM entries WHERE state = 'dead' AND seq < :before
         AND (:accounts IS NULL OR account IN (SELECT value FROM json_each(:accounts)))
       ORDER BY seq DESC LIMIT :limit`),
     replay: p(`
-      UPDATE entries SET state = 'open', due_at = :at, attempts = 0, crashes = 0, created_at = :at, settled_at = NULL
+      UPDATE entries SET state = 'open', due_at = :at, attempts = 0, crashes = 0, stop_asked = 0, created_at = :at,
+             settled_at = NULL
       WHERE queue = :queue AND id = :id AND state = 'dead' RETURNING *`),
     discard: p("DELETE FROM entries WHERE queue = ? AND id = ? AND state = 'dead'"),
-    countOpen: p("SELECT count(*) AS n, min(created_at) AS oldest FROM entries WHERE queue = ? AND state = 'open'"),
+    countOpen: p(`
+      SELECT (SELECT n FROM open_counts WHERE queue = :queue) AS n,
+             (SELECT min(created_at) FROM entries WHERE queue = :queue AND state = 'open') AS oldest`),
     countDead: p("SELECT count(*) AS n FROM entries WHERE queue = ? AND state = 'dead'"),
 
     seen: p(`

@@ -1,5 +1,6 @@
 import type { ErrorCode } from "../domain/errors.ts";
 import type { Receipt } from "../domain/outcome.ts";
+import type { Usage } from "./quota-store.ts";
 
 export type QueueName = "inbox" | "outbox";
 
@@ -29,8 +30,18 @@ export interface NewEntry {
   createdAt: number;
   /** Pieces that are settled one by one, in order. */
   parts?: unknown[];
+  /** Refuses the entry, unless it repeats a key, when so many are open in its lane or in its queue. Counts. */
+  atMost?: { lane: number; queue: number };
   /** Commits the entry as already final: something to be listed, never worked on. */
   dead?: EntryError;
+  /** Commits the entry as cancelled, and why: kept and traced, not an alarm. */
+  cancelled?: EntryError;
+  /** Who wrote it, as the account knows people: the staffId, else DingTalk's encrypted id. */
+  sender?: string;
+  /** What the entry cost of the month's quota: counted in the same commit, unless it repeats a key. */
+  usage?: Usage;
+  /** In the same commit, open entries of this lane by the same sender that nobody has taken become cancelled. */
+  cancels?: { lane: string };
 }
 
 export interface Entry {
@@ -78,12 +89,16 @@ export interface LaneHead {
 export interface Appended {
   seq: number;
   id: string;
+  /** Where it was put: `user:<staffId>` of the outbox becomes the direct conversation's lane once that is known. */
+  lane: string;
   /** The key was there before; nothing was written. */
   duplicate: boolean;
   /** Digest stored with the first one, to compare on a duplicate. */
   digest: string | undefined;
   /** Lane `user:<staffId>` of the outbox whose open entries now belong to the direct conversation's lane. */
   merged?: { from: string; to: string };
+  /** How many entries `cancels` ended. */
+  cancelled?: number;
 }
 
 /** What an attempt came to, as the store keeps it. */
@@ -116,13 +131,23 @@ export interface QueueCounts {
  * turn of the event loop share a commit) and reject with BridgeError `store_unavailable` when they were not.
  */
 export interface QueueStore {
-  /** Rejects with `internal` when the id, but not the key, is that of another entry. */
+  /** Rejects with `internal` when the id, but not the key, is that of another entry, and with `queue_full` by `atMost`. */
   append(entry: NewEntry, conversation?: Conversation): Promise<Appended>;
   heads(queue: QueueName): LaneHead[];
   head(queue: QueueName, lane: string): LaneHead | undefined;
+  /** The first open entries of a lane in order, at most `limit`. */
+  front(queue: QueueName, lane: string, limit: number): LaneHead[];
+  /** First open entries of lanes, those older than `before` and with a `seq` above `after`, in order of commit. */
+  waitingSince(queue: QueueName, page: { before: number; after: number; limit: number }): Entry[];
+  /** Messages of one sender accepted since `from`; those over the limit or withheld by DingTalk are not counted. */
+  countOfSender(account: string, sender: string, from: number): number;
+  /** What the outbox sent since `from` (epoch milliseconds), oldest first; a send without a known end counts as `now`. */
+  recentSends(times: { from: number; now: number }): { lane: string; at: number }[];
   /** Marks an attempt as under way; undefined when the entry is not open any more. Nothing stops a second `begin`. */
   begin(seq: number): Promise<Entry | undefined>;
   settle(seq: number, settlement: Settlement): Promise<void>;
+  /** Open entries that are due later than `latest` (epoch milliseconds) are due then. */
+  dueBy(queue: QueueName, latest: number): Promise<void>;
   deliverPart(seq: number, n: number, receipt: Receipt): Promise<void>;
   /** Cancels an open entry that no attempt has begun on and of which nothing was delivered. */
   cancel(queue: QueueName, id: string, at: number): Promise<boolean>;
@@ -140,7 +165,10 @@ export interface QueueStore {
   directConversation(account: string, staffId: string): Conversation | undefined;
 
   counts(queue: QueueName): QueueCounts;
-  /** Deletes what is older than the retention, some thousand rows a commit; returns how many entries and conversations went. */
+  /**
+   * Deletes what is older than the retention, some thousand rows a commit, and gives spare room back to the disk; returns
+   * how many entries and conversations went. `now` is what webhooks are measured by.
+   */
   purge(options: {
     settledBefore: number;
     deadBefore: number;
@@ -159,4 +187,24 @@ export function conversationLane(account: string, conversationId: string): strin
 /** Lane of a person whose direct conversation is not known yet. */
 export function userLane(account: string, staffId: string): string {
   return `${account}\nuser:${staffId}`;
+}
+
+const CONTROL = "\ncontrol";
+
+/** Lane beside a conversation's own, for what must not wait behind its messages (design §5, control lane). */
+export function controlLane(lane: string): string {
+  return `${lane}${CONTROL}`;
+}
+
+export function isControlLane(lane: string): boolean {
+  return lane.endsWith(CONTROL);
+}
+
+/** The parts of a lane's name; `staffId` for a person whose conversation was not known. */
+export function splitLane(lane: string): { account: string; conversationId: string; staffId: string | undefined } {
+  const at = lane.indexOf("\n");
+  const rest = lane.slice(at + 1);
+  const conversationId = isControlLane(lane) ? rest.slice(0, -CONTROL.length) : rest;
+  const staffId = conversationId.startsWith("user:") ? conversationId.slice("user:".length) : undefined;
+  return { account: lane.slice(0, at), conversationId, staffId };
 }

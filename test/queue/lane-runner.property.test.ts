@@ -101,7 +101,7 @@ async function play(template: string, concurrency: number, steps: Step[], next: 
     if (step.do === "append") {
       const lane = LANES[step.lane] ?? "";
       const name = `${step.lane}/${(appended += 1)}`;
-      told.push(store.append(entry(name, { queue: "outbox", lane })).then(() => runner.changed(lane)));
+      told.push(store.append(entry(name, { queue: "outbox", lane })).then((put) => runner.changed(put.lane)));
     } else if (step.do === "cancel") {
       const one = store.heads("outbox")[step.n % 4];
       const lane = one?.lane ?? "";

@@ -98,6 +98,15 @@ describe("outcomes", () => {
     });
   });
 
+  it("gives up what stays without an answer while the peer answers others, and says that it may have been sent", async () => {
+    const counted: Outcome = { ...uncertain, counted: true };
+    expect(await one([counted, uncertain, counted, counted], { maxAttempts: 3 })).toMatchObject({
+      state: "dead",
+      uncertain: true,
+      error: { code: "attempts_exhausted", detail: expect.stringContaining("gateway_timeout") },
+    });
+  });
+
   it("gives up after five faults of our own, whatever the limit", async () => {
     const ended = await one(Array.from({ length: 5 }, () => new Error("a defect")));
     expect(ended).toMatchObject({ state: "dead", error: { code: "attempts_exhausted" } });
@@ -317,7 +326,7 @@ describe("crashes", () => {
 
 describe("a store that fails", () => {
   /** The store, whose named write fails while told so. */
-  function failing(store: QueueStore, method: "begin" | "settle" | "head"): { store: QueueStore; down: boolean } {
+  function failing(store: QueueStore, method: "begin" | "settle" | "front"): { store: QueueStore; down: boolean } {
     const state = { store, down: false };
     state.store = new Proxy(store, {
       get: (target, property) => {
@@ -326,7 +335,7 @@ describe("a store that fails", () => {
         return (...args: unknown[]): unknown => {
           if (state.down && property === method) {
             const error = new Error("disk full");
-            if (method === "head") throw error;
+            if (method === "front") throw error;
             return Promise.reject(error);
           }
           return Reflect.apply(value, target, args);
@@ -336,36 +345,39 @@ describe("a store that fails", () => {
     return state;
   }
 
-  it.each(["begin", "settle", "head"] as const)("%s: the lane waits, nothing is lost or done twice", async (method) => {
-    holdTimers();
-    const store = openStore();
-    await append(store, ["a1", "a2"]);
-    const double = failing(store, method);
-    const { runner, attempts, names, settled } = run(double.store);
-    double.down = method === "begin";
-    await runner.start();
-    if (method !== "begin") {
-      await until(() => expect(names()).toEqual(["a1"]));
-      double.down = true;
-      attempts[0]?.end(delivered);
-    }
-    await until(() => expect(runner.health()).toMatchObject({ status: "down", detail: "disk full" }));
-    await settle();
-    await vi.advanceTimersByTimeAsync(3_000);
-    await settle();
-    expect(names()).toEqual(method === "begin" ? [] : ["a1"]);
-    expect(settled).toHaveLength(method === "head" ? 1 : 0);
-    double.down = false;
-    await vi.advanceTimersByTimeAsync(1_000);
-    if (method === "begin") {
-      await until(() => expect(names()).toEqual(["a1"]));
-      attempts[0]?.end(delivered);
-    }
-    await until(() => expect(names()).toEqual(["a1", "a2"]));
-    expect(runner.health()).toEqual({ status: "ok" });
-    expect(settled.map(({ name }) => name)).toEqual(["a1"]);
-    expect(store.find("inbox", "main:a1")?.state).toBe("delivered");
-  });
+  it.each(["begin", "settle", "front"] as const)(
+    "%s: the lane waits, nothing is lost or done twice",
+    async (method) => {
+      holdTimers();
+      const store = openStore();
+      await append(store, ["a1", "a2"]);
+      const double = failing(store, method);
+      const { runner, attempts, names, settled } = run(double.store);
+      double.down = method === "begin";
+      await runner.start();
+      if (method !== "begin") {
+        await until(() => expect(names()).toEqual(["a1"]));
+        double.down = true;
+        attempts[0]?.end(delivered);
+      }
+      await until(() => expect(runner.health()).toMatchObject({ status: "down", detail: "disk full" }));
+      await settle();
+      await vi.advanceTimersByTimeAsync(3_000);
+      await settle();
+      expect(names()).toEqual(method === "begin" ? [] : ["a1"]);
+      expect(settled).toHaveLength(method === "front" ? 1 : 0);
+      double.down = false;
+      await vi.advanceTimersByTimeAsync(1_000);
+      if (method === "begin") {
+        await until(() => expect(names()).toEqual(["a1"]));
+        attempts[0]?.end(delivered);
+      }
+      await until(() => expect(names()).toEqual(["a1", "a2"]));
+      expect(runner.health()).toEqual({ status: "ok" });
+      expect(settled.map(({ name }) => name)).toEqual(["a1"]);
+      expect(store.find("inbox", "main:a1")?.state).toBe("delivered");
+    },
+  );
 
   it("a stop does not wait for it; the entry counts as interrupted, and nobody is told that it was settled", async () => {
     const store = openStore();

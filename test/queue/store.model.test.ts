@@ -20,7 +20,10 @@ interface ModelEntry {
   parts: boolean[];
 }
 /** What the store should hold, in order of commit. */
-type Model = { entries: ModelEntry[] };
+type Model = {
+  entries: ModelEntry[];
+  /** Lane of a person → lane of the direct conversation, once known. */ direct: Map<string, string>;
+};
 type Real = { store: SqliteStore; directory: string; root: string };
 type Command = fc.AsyncCommand<Model, Real>;
 
@@ -77,12 +80,15 @@ function append(queue: QueueName, key: number, lane: number, parts: number, seen
       else {
         const base = { begun: false, attempts: 0, crashes: 0, uncertain: false, dueAt: 0, state: "open" } as const;
         const { seq } = appended;
-        model.entries.push({ ...base, seq, queue, id, lane: fields.lane, parts: fields.parts.map(() => false) });
+        const laneNow = queue === "outbox" ? (model.direct.get(fields.lane) ?? fields.lane) : fields.lane;
+        expect(appended.lane).toBe(laneNow);
+        model.entries.push({ ...base, seq, queue, id, lane: laneNow, parts: fields.parts.map(() => false) });
         const [from, to] = [userLane("main", direct?.staffId ?? "?"), conversationLane("main", `cid${lane}`)];
         const moved = model.entries.filter(
           (one) => one.queue === "outbox" && one.lane === from && one.state === "open",
         );
         for (const one of moved) one.lane = to;
+        if (direct) model.direct.set(from, to);
         expect(appended.merged).toEqual(moved.length > 0 ? { from, to } : undefined);
       }
       compare(model, real);
@@ -131,9 +137,11 @@ const cancel = (n: number): Command =>
   });
 
 const replay = (n: number): Command =>
-  on("replay", n, async (one, _model, { store }) => {
+  on("replay", n, async (one, model, { store }) => {
     expect((await store.replay(one.queue, one.id, 9))?.id).toBe(one.state === "dead" ? one.id : undefined);
-    if (one.state === "dead") Object.assign(one, { state: "open", attempts: 0, crashes: 0, dueAt: 9 });
+    if (one.state !== "dead") return;
+    const lane = (one.queue === "outbox" && model.direct.get(one.lane)) || one.lane;
+    Object.assign(one, { state: "open", attempts: 0, crashes: 0, dueAt: 9, lane });
   });
 
 const discard = (n: number): Command =>
@@ -193,7 +201,7 @@ it("holds what an array would hold, crashes included", { timeout: 60_000 }, asyn
     fc.asyncProperty(commands, async (sequence) => {
       const directory = crashImage(template, mkdtempSync(join(root, "run-")));
       const real: Real = { ...openFast(directory), directory, root };
-      await fc.asyncModelRun(() => ({ model: { entries: [] }, real }), sequence);
+      await fc.asyncModelRun(() => ({ model: { entries: [], direct: new Map() }, real }), sequence);
       await real.store.close();
     }),
     { numRuns: 200 },

@@ -25,7 +25,7 @@ export function storeSuite(name: string, open: () => StoreUnderTest): void {
         body: { text: "你好 👋\u0000\ud800", n: [1, null] },
       });
       const appended = await store.append(given);
-      expect(appended).toEqual({ seq: appended.seq, id: "main:a", duplicate: false, digest: "d1" });
+      expect(appended).toEqual({ seq: appended.seq, id: "main:a", lane: LANE, duplicate: false, digest: "d1" });
       expect(store.find("inbox", "main:a")).toEqual({
         ...given,
         seq: appended.seq,
@@ -45,7 +45,7 @@ export function storeSuite(name: string, open: () => StoreUnderTest): void {
       const { store } = open();
       const first = await store.append(entry("a", { digest: "d1" }));
       const again = await store.append(entry("b", { key: "key:a", digest: "d2", lane: "main\ncidB" }), conversation());
-      expect(again).toEqual({ seq: first.seq, id: "main:a", duplicate: true, digest: "d1" });
+      expect(again).toEqual({ seq: first.seq, id: "main:a", lane: LANE, duplicate: true, digest: "d1" });
       expect(store.find("inbox", "main:b")).toBeUndefined();
       expect(store.heads("inbox")).toHaveLength(1);
       expect(store.conversation("main", "cidA")).toBeUndefined();
@@ -55,7 +55,11 @@ export function storeSuite(name: string, open: () => StoreUnderTest): void {
       const { store } = open();
       const { seq } = await store.append(entry("a"));
       await store.settle(seq, { state: "delivered", at: 5 });
-      expect(await store.append(entry("b", { key: "key:a" }))).toMatchObject({ duplicate: true, digest: undefined });
+      expect(await store.append(entry("b", { key: "key:a" }))).toMatchObject({
+        lane: LANE,
+        duplicate: true,
+        digest: undefined,
+      });
       expect(await store.append(entry("a", { queue: "outbox" }))).toMatchObject({ duplicate: false });
     });
 
@@ -120,6 +124,14 @@ export function storeSuite(name: string, open: () => StoreUnderTest): void {
       await store.settle(seq, dead(6));
       await store.settle(seq, { state: "open", dueAt: 7, counted: true });
       expect(store.find("inbox", "main:a")).toMatchObject({ state: "cancelled", settledAt: 5, attempts: 0 });
+    });
+
+    it("puts a reply to a person into the conversation that became known in the same commit", async () => {
+      const { store } = open();
+      const message = store.append(entry("in"), conversation({ id: "cidNew==", staffId: "staff009" }));
+      const reply = store.append(entry("out", { queue: "outbox", lane: userLane("main", "staff009") }));
+      const [, appended] = await Promise.all([message, reply]);
+      expect(appended.lane).toBe(conversationLane("main", "cidNew=="));
     });
 
     it("shows as head the first open entry of a lane, due or not", async () => {
