@@ -2,7 +2,8 @@ import { ACCOUNT_NAME, canonicalAccountName } from "./domain/account.ts";
 import { type ConfigFile, inFile, own, readFileSecret } from "./config-file.ts";
 import { checkSecret } from "./config-formats.ts";
 import type { ConfigProblem, Findings } from "./config-problems.ts";
-import { ACCOUNT_FIELDS, type AccountConfig } from "./config-schema.ts";
+import { type AccountConfig } from "./config-schema.ts";
+import { ACCOUNT_FIELDS } from "./config-variables.ts";
 import { type Given, type Reading, readVariable } from "./config-sources.ts";
 
 export type AccountField = "appKey" | "appSecret" | "robotCode";

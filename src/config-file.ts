@@ -1,6 +1,7 @@
 import JSON5 from "json5";
 import { type Findings, nearest } from "./config-problems.ts";
-import { ACCOUNT_FIELDS, SCHEMA, type Setting, listSettings } from "./config-schema.ts";
+import { SCHEMA, type Setting, listSettings } from "./config-schema.ts";
+import { ACCOUNT_FIELDS } from "./config-variables.ts";
 import { type Given, type Reading, type Text, asText, chooseSecret, readSettingsFile } from "./config-sources.ts";
 
 export type Section = Record<string, unknown>;

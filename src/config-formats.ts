@@ -77,6 +77,7 @@ function checkQuotes(text: string): Wrong | undefined {
 
 const FORMATS = {
   text: { check: checkText, describe: () => "text" },
+  list: { check: checkList, describe: () => "words separated by commas, or a list" },
   token: { check: checkToken, describe: () => `at least ${TOKEN_LENGTH} characters, or two such separated by a comma` },
   switch: { check: checkSwitch, describe: () => "`true` or `false`" },
   count: {
@@ -105,6 +106,14 @@ const FORMATS = {
 
 function wrong(setting: Bounds, problem = "cannot be used"): Wrong {
   return { problem, mend: `Give ${describeFormat(setting)}.` };
+}
+
+/** `"a, b"` or `["a", "b"]`; empty is a list of none. */
+function checkList(value: unknown): Checked {
+  const words: unknown = typeof value === "string" ? value.split(",") : value;
+  const good = Array.isArray(words) && words.every((word) => typeof word === "string" && word.length <= 200);
+  if (!good) return { problem: "is not a list of words", mend: 'Write "one, two" or ["one", "two"].' };
+  return { value: (words as string[]).map((word) => word.trim()).filter((word) => word !== "") };
 }
 
 function checkText(value: unknown, setting: Bounds): Checked {
@@ -155,8 +164,9 @@ function within(value: number, { min = 0, max = Number.MAX_SAFE_INTEGER }: Bound
 }
 
 function checkChoice(value: unknown, setting: Bounds): Checked {
-  const chosen = typeof value === "string" ? value.trim().toLowerCase() : undefined;
-  return chosen !== undefined && setting.choices?.includes(chosen) ? { value: chosen } : wrong(setting);
+  const given = typeof value === "string" ? value.trim().toLowerCase() : undefined;
+  const chosen = setting.choices?.find((choice) => choice.toLowerCase() === given);
+  return chosen === undefined ? wrong(setting) : { value: chosen };
 }
 
 function checkGatewayUrl(value: unknown, setting: Bounds): Checked {

@@ -1,59 +1,6 @@
-import type { FormatName } from "./config-formats.ts";
+import type { SchemaOf, Setting, Settings } from "./config-types.ts";
 
-/** One robot. */
-export interface AccountConfig {
-  name: string;
-  appKey: string;
-  appSecret: string;
-  robotCode: string;
-  enabled: boolean;
-}
-
-/** What the daemon runs with: complete, checked, frozen. Times are milliseconds. */
-export interface Config {
-  /** At least one is enabled. */
-  accounts: AccountConfig[];
-  /** Shared with the gateway: the first is sent, all are accepted. Empty: one is derived per account. */
-  tokens: string[];
-  gateway: { url: string; eventsPath: string; timeoutMs: number; concurrency: number; includeRaw: boolean };
-  inbound: { maxAgeMs: number };
-  delivery: { concurrency: number; onUncertain: "retry" | "hold"; maxAgeMs: number; webhookMarginMs: number };
-  limits: { apiPerSecond: number };
-  server: { host: string; port: number };
-  /** Absolute. */
-  dataDir: string;
-  dingtalk: { apiBase: string; oapiBase: string };
-  proxy: { https: string | undefined; no: string | undefined };
-  log: { level: string; format: "json" | "pretty" };
-  retention: { settledMs: number; deadMs: number; conversationsMs: number };
-  metrics: { public: boolean };
-  shutdown: { deadlineMs: number };
-}
-
-/** The settings as they stand in a file: one `token` string instead of a list, accounts apart. */
-export type Settings = Omit<Config, "accounts" | "tokens"> & { token: string | undefined };
-
-/** One entry of the schema: convict's own fields, and what our sources, checks and documents need. */
-export type Setting<T = unknown> = {
-  doc: string;
-  default: T;
-  format: FormatName;
-  env: string;
-  /** Other variables that say the same; `env` goes first. */
-  aliases?: readonly string[];
-  flag?: string;
-  /** Never printed, and also read from the file that `<VARIABLE>_FILE` (in a file: `<key>File`) names. */
-  sensitive?: boolean;
-  min?: number;
-  max?: number;
-  choices?: readonly string[];
-  /** For the documents, where there is no default to show. */
-  example?: string;
-};
-
-export type SchemaOf<T> = {
-  [K in keyof T]-?: T[K] extends string | number | boolean | undefined ? Setting<T[K]> : SchemaOf<T[K]>;
-};
+export type { AccountConfig, Config, Setting, Settings } from "./config-types.ts";
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -107,6 +54,13 @@ export const SCHEMA: SchemaOf<Settings> = {
       env: "BRIDGE_GATEWAY_INCLUDE_RAW",
     },
   },
+  language: {
+    doc: "Language of the few lines that the bridge itself says to people.",
+    default: "zh-CN",
+    format: "choice",
+    choices: ["zh-CN", "en"],
+    env: "BRIDGE_LANGUAGE",
+  },
   inbound: {
     maxAgeMs: {
       doc: "A message that the gateway has not taken by then becomes a dead letter (`too_old`).",
@@ -115,6 +69,12 @@ export const SCHEMA: SchemaOf<Settings> = {
       env: "BRIDGE_INBOUND_MAX_AGE",
       min: MINUTE,
       max: 30 * DAY,
+    },
+    stopWords: {
+      doc: "A message that is one of these words, and nothing else, does not wait behind others: it goes to the gateway at once, and what its sender wrote before in that conversation and nobody has taken is cancelled.",
+      default: ["/stop"],
+      format: "list",
+      env: "BRIDGE_INBOUND_STOP_WORDS",
     },
   },
   delivery: {
@@ -150,6 +110,31 @@ export const SCHEMA: SchemaOf<Settings> = {
       max: HOUR,
     },
   },
+  quota: {
+    plan: {
+      doc: "DingTalk edition of the organisation, which sets the month's budgets: `standard` 5,000 Open API calls and 3,000 Webhook & Stream units, `professional` 200,000 and 50,000. Only DingTalk itself refuses anything; the numbers decide which road a reply takes and when a warning is due.",
+      default: "standard",
+      format: "choice",
+      choices: ["standard", "professional"],
+      env: "BRIDGE_QUOTA_PLAN",
+    },
+    calls: {
+      doc: "Open API calls of a month, where they differ from the plan's (an add-on, or an organisation from before November 2025); 0 takes the plan's.",
+      default: 0,
+      format: "count",
+      env: "BRIDGE_QUOTA_CALLS",
+      min: 0,
+      max: 1_000_000_000,
+    },
+    units: {
+      doc: "Webhook & Stream units of a month, where they differ from the plan's; 0 takes the plan's.",
+      default: 0,
+      format: "count",
+      env: "BRIDGE_QUOTA_UNITS",
+      min: 0,
+      max: 1_000_000_000,
+    },
+  },
   limits: {
     apiPerSecond: {
       doc: "Calls per second, for each account and each API of DingTalk.",
@@ -158,6 +143,92 @@ export const SCHEMA: SchemaOf<Settings> = {
       env: "BRIDGE_LIMITS_API_PER_SECOND",
       min: 1,
       max: 100_000,
+    },
+    conversationPerSecond: {
+      doc: "Sends per second to one conversation.",
+      default: 5,
+      format: "count",
+      env: "BRIDGE_LIMITS_CONVERSATION_PER_SECOND",
+      min: 1,
+      max: 100_000,
+    },
+    groupPerMinute: {
+      doc: "Sends per minute to one group.",
+      default: 20,
+      format: "count",
+      env: "BRIDGE_LIMITS_GROUP_PER_MINUTE",
+      min: 1,
+      max: 100_000,
+    },
+    perPersonPerDay: {
+      doc: "Messages of one person that go to the gateway in a day (00:00 to 24:00 Asia/Shanghai); further ones are answered by one polite line. 0 = no limit.",
+      default: 0,
+      format: "count",
+      env: "BRIDGE_LIMITS_PER_PERSON_PER_DAY",
+      min: 0,
+      max: 1_000_000,
+    },
+    exempt: {
+      doc: "staffIds (or senderIds of people without one) that `limits.perPersonPerDay` does not concern.",
+      default: [],
+      format: "list",
+      env: "BRIDGE_LIMITS_EXEMPT",
+    },
+    openPerLane: {
+      doc: "Replies to one conversation that may wait; more are refused with 503 `queue_full` until some are delivered.",
+      default: 1_000,
+      format: "count",
+      env: "BRIDGE_LIMITS_OPEN_PER_LANE",
+      min: 1,
+      max: 1_000_000,
+    },
+    openTotal: {
+      doc: "Replies that may wait over all conversations and accounts.",
+      default: 100_000,
+      format: "count",
+      env: "BRIDGE_LIMITS_OPEN_TOTAL",
+      min: 1,
+      max: 10_000_000,
+    },
+  },
+  notices: {
+    away: {
+      doc: "Tell a conversation, once per outage, that the assistant is away and its message is kept.",
+      default: true,
+      format: "switch",
+      env: "BRIDGE_NOTICES_AWAY",
+    },
+    awayAfterMs: {
+      doc: "How long a message has to have waited before that line is sent.",
+      default: MINUTE,
+      format: "duration",
+      env: "BRIDGE_NOTICES_AWAY_AFTER",
+      min: SECOND,
+      max: DAY,
+    },
+    waiting: {
+      doc: "Tell a conversation, once, that its message waits behind other work of the assistant.",
+      default: true,
+      format: "switch",
+      env: "BRIDGE_NOTICES_WAITING",
+    },
+    givenUp: {
+      doc: "Tell a conversation that a reply could not be delivered and was given up.",
+      default: true,
+      format: "switch",
+      env: "BRIDGE_NOTICES_GIVEN_UP",
+    },
+    quotaUsedUp: {
+      doc: "Tell a conversation, once a day, that the organisation's monthly DingTalk quota is used up.",
+      default: true,
+      format: "switch",
+      env: "BRIDGE_NOTICES_QUOTA_USED_UP",
+    },
+    personLimit: {
+      doc: "Tell a person, once a day, that the limit per person and day is reached.",
+      default: true,
+      format: "switch",
+      env: "BRIDGE_NOTICES_PERSON_LIMIT",
     },
   },
   server: {
@@ -215,6 +286,16 @@ export const SCHEMA: SchemaOf<Settings> = {
       env: "NO_PROXY",
       aliases: ["no_proxy"],
       example: "localhost,127.0.0.1",
+    },
+  },
+  disk: {
+    minFreeMb: {
+      doc: "Megabytes that should be free on the disk of the data directory. Below, no media is fetched; below half of it the API takes nothing new (503 `disk_low`); below a quarter messages from DingTalk are not acknowledged, so that it sends them again. 0 switches this off.",
+      default: 200,
+      format: "count",
+      env: "BRIDGE_DISK_MIN_FREE_MB",
+      min: 0,
+      max: 1_000_000,
     },
   },
   log: {
@@ -278,49 +359,6 @@ export const SCHEMA: SchemaOf<Settings> = {
     },
   },
 };
-
-/** Where an account's fields come from; those with a variable make the account `main`. */
-export const ACCOUNT_FIELDS = {
-  appKey: {
-    doc: "Client ID (App Key) of the app.",
-    env: "DINGTALK_APP_KEY",
-    aliases: ["DINGTALK_CLIENT_ID"],
-    sensitive: true,
-    example: "your-app-key",
-  },
-  appSecret: {
-    doc: "Client Secret (App Secret) of the app.",
-    env: "DINGTALK_APP_SECRET",
-    aliases: ["DINGTALK_CLIENT_SECRET"],
-    sensitive: true,
-    example: "your-app-secret",
-  },
-  robotCode: {
-    doc: "Code of the app's robot. Default: the App Key, which is right for a robot of an internal app.",
-    env: "DINGTALK_ROBOT_CODE",
-    aliases: [],
-    sensitive: false,
-    example: "your-robot-code",
-  },
-} as const;
-
-/** Variables that say where files are. */
-export const FILE_VARIABLES = {
-  config: {
-    doc: "JSON5 file with any of the settings below, several accounts included.",
-    env: "BRIDGE_CONFIG",
-    aliases: [],
-    flag: "--config",
-    example: "./config.json5",
-  },
-  openclaw: {
-    doc: "OpenClaw's own file: accounts are read from `channels.dingtalk`. Default: `~/.openclaw/openclaw.json`, and only when no account is configured elsewhere.",
-    env: "OPENCLAW_CONFIG",
-    aliases: ["OPENCLAW_CONFIG_PATH"],
-    flag: undefined,
-    example: "~/.openclaw/openclaw.json",
-  },
-} as const;
 
 /** Every setting with its path in a file, in the order of the schema. */
 export function listSettings(node: object = SCHEMA, prefix = ""): { path: string; setting: Setting }[] {

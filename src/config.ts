@@ -7,16 +7,8 @@ import { type ConfigFile, readConfigFile } from "./config-file.ts";
 import { checkSetting, fromText, splitTokens } from "./config-formats.ts";
 import { readOpenClawFile } from "./config-openclaw.ts";
 import { ConfigError, type Findings, nearest } from "./config-problems.ts";
-import {
-  ACCOUNT_FIELDS,
-  type AccountConfig,
-  type Config,
-  FILE_VARIABLES,
-  SCHEMA,
-  type Setting,
-  type Settings,
-  listSettings,
-} from "./config-schema.ts";
+import { type AccountConfig, type Config, SCHEMA, type Setting, type Settings, listSettings } from "./config-schema.ts";
+import { ACCOUNT_FIELDS, FILE_VARIABLES } from "./config-variables.ts";
 import {
   type Given,
   type Reading,

@@ -1,5 +1,6 @@
 import { describeFormat, formatDuration } from "../../src/config-formats.ts";
-import { ACCOUNT_FIELDS, FILE_VARIABLES, type Setting, SCHEMA, listSettings } from "../../src/config-schema.ts";
+import { type Setting, SCHEMA, listSettings } from "../../src/config-schema.ts";
+import { ACCOUNT_FIELDS, FILE_VARIABLES } from "../../src/config-variables.ts";
 
 const GENERATED = "Made from src/config-schema.ts by scripts/generate.ts: change it there.";
 const WIDTH = 110;

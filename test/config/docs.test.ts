@@ -8,7 +8,8 @@ import {
   defaultJson5,
   envExample,
 } from "../../scripts/generators/config-docs.ts";
-import { ACCOUNT_FIELDS, FILE_VARIABLES, listSettings } from "../../src/config-schema.ts";
+import { listSettings } from "../../src/config-schema.ts";
+import { ACCOUNT_FIELDS, FILE_VARIABLES } from "../../src/config-variables.ts";
 import { APP_SECRET, CREDENTIALS, Place, at } from "./support.ts";
 
 const root = join(import.meta.dirname, "../..");

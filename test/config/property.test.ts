@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ConfigError } from "../../src/config.ts";
-import { ACCOUNT_FIELDS, FILE_VARIABLES, listSettings } from "../../src/config-schema.ts";
+import { listSettings } from "../../src/config-schema.ts";
+import { ACCOUNT_FIELDS, FILE_VARIABLES } from "../../src/config-variables.ts";
 import { APP_KEY, type LoadOptions, Place, nested } from "./support.ts";
 
 const variables = [

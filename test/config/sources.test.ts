@@ -49,7 +49,27 @@ const OTHER: Record<string, [text: string, value: unknown][]> = {
     ["0ms", 0],
     ["90s", 90_000],
   ],
+  "quota.plan": [
+    ["professional", "professional"],
+    ["PROFESSIONAL", "professional"],
+  ],
+  "quota.calls": [
+    ["10000", 10_000],
+    ["20000", 20_000],
+  ],
+  "quota.units": [
+    ["5000", 5_000],
+    ["6000", 6_000],
+  ],
   "limits.apiPerSecond": [
+    ["5", 5],
+    ["6", 6],
+  ],
+  "limits.openPerLane": [
+    ["5", 5],
+    ["6", 6],
+  ],
+  "limits.openTotal": [
     ["5", 5],
     ["6", 6],
   ],
@@ -76,6 +96,58 @@ const OTHER: Record<string, [text: string, value: unknown][]> = {
   "proxy.no": [
     ["localhost", "localhost"],
     [".example.com", ".example.com"],
+  ],
+  language: [
+    ["en", "en"],
+    ["EN", "en"],
+  ],
+  "inbound.stopWords": [
+    ["停, stop", ["停", "stop"]],
+    ["/cancel", ["/cancel"]],
+  ],
+  "limits.conversationPerSecond": [
+    ["1", 1],
+    ["50", 50],
+  ],
+  "limits.groupPerMinute": [
+    ["1", 1],
+    ["50", 50],
+  ],
+  "limits.perPersonPerDay": [
+    ["1", 1],
+    ["50", 50],
+  ],
+  "limits.exempt": [
+    ["staff001", ["staff001"]],
+    ["a,b", ["a", "b"]],
+  ],
+  "notices.away": [
+    ["false", false],
+    ["off", false],
+  ],
+  "notices.awayAfterMs": [
+    ["5s", 5_000],
+    ["2m", 120_000],
+  ],
+  "notices.waiting": [
+    ["false", false],
+    ["off", false],
+  ],
+  "notices.givenUp": [
+    ["false", false],
+    ["off", false],
+  ],
+  "notices.quotaUsedUp": [
+    ["false", false],
+    ["off", false],
+  ],
+  "notices.personLimit": [
+    ["false", false],
+    ["off", false],
+  ],
+  "disk.minFreeMb": [
+    ["0", 0],
+    ["500", 500],
   ],
   "log.level": [
     ["debug", "debug"],
@@ -136,13 +208,32 @@ test("the defaults", () => {
       concurrency: 32,
       includeRaw: false,
     },
-    inbound: { maxAgeMs: 43_200_000 },
+    language: "zh-CN",
+    inbound: { maxAgeMs: 43_200_000, stopWords: ["/stop"] },
     delivery: { concurrency: 64, onUncertain: "retry", maxAgeMs: 21_600_000, webhookMarginMs: 60_000 },
-    limits: { apiPerSecond: 20 },
+    quota: { plan: "standard", calls: 0, units: 0 },
+    limits: {
+      apiPerSecond: 20,
+      conversationPerSecond: 5,
+      groupPerMinute: 20,
+      perPersonPerDay: 0,
+      exempt: [],
+      openPerLane: 1_000,
+      openTotal: 100_000,
+    },
+    notices: {
+      away: true,
+      awayAfterMs: 60_000,
+      waiting: true,
+      givenUp: true,
+      quotaUsedUp: true,
+      personLimit: true,
+    },
     server: { host: "127.0.0.1", port: 8790 },
     dataDir: join(place.dir, "data"),
     dingtalk: { apiBase: "https://api.dingtalk.com", oapiBase: "https://oapi.dingtalk.com" },
     proxy: { https: undefined, no: undefined },
+    disk: { minFreeMb: 200 },
     log: { level: "info", format: "json" },
     retention: { settledMs: 604_800_000, deadMs: 2_592_000_000, conversationsMs: 15_552_000_000 },
     metrics: { public: false },
@@ -186,7 +277,8 @@ describe.each(settings)("$path", ({ path, setting, first, second, where }) => {
 
   test("a wrong type in the file is a problem that names path and file", () => {
     using place = new Place();
-    for (const value of [null, [], ["x"], {}, { a: { b: 1 } }, -1, 0.5]) {
+    const lists = setting.format === "list" ? [[1], [["x"]]] : [[], ["x"]];
+    for (const value of [null, ...lists, {}, { a: { b: 1 } }, -1, 0.5]) {
       const env = { ...CREDENTIALS, BRIDGE_CONFIG: place.write("c.json5", nested(path, value)) };
       expect(place.problems(env)).toEqual([expect.objectContaining({ setting: `${path} (in ${place.dir}/c.json5)` })]);
     }

@@ -1,0 +1,76 @@
+import type { FormatName } from "./config-formats.ts";
+import type { PlanName } from "./domain/quota.ts";
+
+/** One robot. */
+export interface AccountConfig {
+  name: string;
+  appKey: string;
+  appSecret: string;
+  robotCode: string;
+  enabled: boolean;
+}
+
+/** What the daemon runs with: complete, checked, frozen. Times are milliseconds. */
+export interface Config {
+  /** At least one is enabled. */
+  accounts: AccountConfig[];
+  /** Shared with the gateway: the first is sent, all are accepted. Empty: one is derived per account. */
+  tokens: string[];
+  gateway: { url: string; eventsPath: string; timeoutMs: number; concurrency: number; includeRaw: boolean };
+  language: "zh-CN" | "en";
+  inbound: { maxAgeMs: number; stopWords: string[] };
+  delivery: { concurrency: number; onUncertain: "retry" | "hold"; maxAgeMs: number; webhookMarginMs: number };
+  quota: { plan: PlanName; calls: number; units: number };
+  limits: {
+    apiPerSecond: number;
+    conversationPerSecond: number;
+    groupPerMinute: number;
+    perPersonPerDay: number;
+    exempt: string[];
+    openPerLane: number;
+    openTotal: number;
+  };
+  notices: {
+    away: boolean;
+    awayAfterMs: number;
+    waiting: boolean;
+    givenUp: boolean;
+    quotaUsedUp: boolean;
+    personLimit: boolean;
+  };
+  server: { host: string; port: number };
+  /** Absolute. */
+  dataDir: string;
+  dingtalk: { apiBase: string; oapiBase: string };
+  proxy: { https: string | undefined; no: string | undefined };
+  disk: { minFreeMb: number };
+  log: { level: string; format: "json" | "pretty" };
+  retention: { settledMs: number; deadMs: number; conversationsMs: number };
+  metrics: { public: boolean };
+  shutdown: { deadlineMs: number };
+}
+
+/** The settings as they stand in a file: one `token` string instead of a list, accounts apart. */
+export type Settings = Omit<Config, "accounts" | "tokens"> & { token: string | undefined };
+
+/** One entry of the schema: convict's own fields, and what our sources, checks and documents need. */
+export type Setting<T = unknown> = {
+  doc: string;
+  default: T;
+  format: FormatName;
+  env: string;
+  /** Other variables that say the same; `env` goes first. */
+  aliases?: readonly string[];
+  flag?: string;
+  /** Never printed, and also read from the file that `<VARIABLE>_FILE` (in a file: `<key>File`) names. */
+  sensitive?: boolean;
+  min?: number;
+  max?: number;
+  choices?: readonly string[];
+  /** For the documents, where there is no default to show. */
+  example?: string;
+};
+
+export type SchemaOf<T> = {
+  [K in keyof T]-?: T[K] extends string | number | boolean | undefined | string[] ? Setting<T[K]> : SchemaOf<T[K]>;
+};
