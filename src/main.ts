@@ -2,10 +2,13 @@
 import { existsSync, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { BridgeError, ConfigError, createApp, createLogger, loadConfig } from "./app.ts";
+import { quotaLines } from "./cli/quota.ts";
 import { tokenLines } from "./cli/token.ts";
 
 /** sysexits(3): what a supervisor can tell apart. */
 const EXIT = { ok: 0, unclean: 1, usage: 64, fatal: 70, config: 78 } as const;
+/** Reasons not to start that may be gone at the next try, unlike a wrong setting. */
+const PASSING: ReadonlySet<string> = new Set(["port_unavailable", "store_unavailable"]);
 const FATAL_STOP_MS = 5_000;
 
 const USAGE = `Usage: dingtalk-bridge [command] [options]
@@ -14,6 +17,7 @@ Commands:
   start              run the bridge (default)
   sandbox            try it without a DingTalk account and without a gateway
   token              print the token that another gateway has to use
+  quota              the month's use of DingTalk's budgets, and what-if (--json)
 
 Options of start and token:
   --config FILE      JSON5 settings file        (BRIDGE_CONFIG)
@@ -40,6 +44,7 @@ const OPTIONS = {
   port: { type: "string" },
   say: { type: "string" },
   gateway: { type: "string" },
+  json: { type: "boolean" },
   version: { type: "boolean" },
   help: { type: "boolean", short: "h" },
 } as const;
@@ -65,10 +70,7 @@ async function main(argv: string[]): Promise<number> {
     if (error instanceof ConfigError) return fail(EXIT.config, `dingtalk-bridge cannot start:\n${error.message}\n`);
     if (!(error instanceof BridgeError)) throw error;
     const mend = error.mend === undefined ? "" : `\n  mend: ${error.mend}`;
-    return fail(
-      error.code === "port_unavailable" ? EXIT.unclean : EXIT.config,
-      `dingtalk-bridge: ${error.message}${mend}\n`,
-    );
+    return fail(PASSING.has(error.code) ? EXIT.unclean : EXIT.config, `dingtalk-bridge: ${error.message}${mend}\n`);
   }
 }
 
@@ -78,12 +80,14 @@ interface Values {
   port?: string;
   say?: string;
   gateway?: string;
+  json?: boolean;
 }
 
 const COMMANDS: Record<string, (values: Values) => Promise<number>> = {
   start,
   sandbox,
   token: async (values) => say(tokenLines(load(values).config)),
+  quota: async (values) => say(await quotaLines(load(values).config, { json: values.json ?? false, now: Date.now() })),
 };
 
 function load(values: Values): ReturnType<typeof loadConfig> {
@@ -97,29 +101,34 @@ async function start(values: Values): Promise<number> {
   const { config, notes } = load(values);
   const logger = createLogger({ level: config.log.level, format: config.log.format, version });
   for (const note of notes) logger.info({ note }, "configuration");
-  const app = createApp(config, { logger, version, insideContainer: existsSync("/.dockerenv") });
+  const app = createApp(config, { logger, version, processMetrics: true, insideContainer: existsSync("/.dockerenv") });
 
   const ended = Promise.withResolvers<number>();
-  let asked = false;
-  const stop = (why: string, status: number, withinMs: number): void => {
-    if (asked) return ended.resolve(EXIT.unclean);
-    asked = true;
-    logger.info({ why, withinMs }, "stopping");
+  let stopping = false;
+  let failed = false;
+  const end = (clean: boolean): void => {
+    if (failed) ended.resolve(EXIT.fatal);
+    else ended.resolve(clean ? EXIT.ok : EXIT.unclean);
+  };
+  const stop = (why: string, withinMs: number): void => {
     const signal = AbortSignal.timeout(withinMs);
-    signal.addEventListener("abort", () => ended.resolve(status === EXIT.ok ? EXIT.unclean : status));
-    app.stop({ signal }).then(
-      (clean) => ended.resolve(clean || status !== EXIT.ok ? status : EXIT.unclean),
-      (error: unknown) => {
-        logger.error({ err: error }, "stopping failed");
-        ended.resolve(EXIT.unclean);
-      },
-    );
+    signal.addEventListener("abort", () => end(false));
+    if (stopping) return;
+    stopping = true;
+    logger.info({ why, withinMs }, "stopping");
+    app.stop({ signal }).then(end, (error: unknown) => {
+      logger.error({ err: error }, "stopping failed");
+      end(false);
+    });
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const)
-    process.on(signal, () => stop(signal, EXIT.ok, config.shutdown.deadlineMs));
+    process.on(signal, () => (stopping ? end(false) : stop(signal, config.shutdown.deadlineMs)));
   const fatal = (kind: string) => (error: unknown) => {
+    // A timer may throw the same again and again until the end.
+    if (failed) return;
+    failed = true;
     logger.fatal({ err: error, kind }, "this is a defect; please report it with this line");
-    stop(kind, EXIT.fatal, FATAL_STOP_MS);
+    stop(kind, FATAL_STOP_MS);
   };
   process.on("uncaughtException", fatal("uncaughtException"));
   process.on("unhandledRejection", fatal("unhandledRejection"));

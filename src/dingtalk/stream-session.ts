@@ -70,7 +70,8 @@ export class StreamSession implements Service {
   #state: StreamState = "stopped";
   #number = 0;
   #failures = 0;
-  #clockOffset = 0;
+  /** DingTalk's time less our monotonic one, which nobody sets. */
+  #theirs: number | undefined;
   #lastFrameAt: number | undefined;
 
   constructor(options: StreamSessionOptions) {
@@ -93,9 +94,10 @@ export class StreamSession implements Service {
     return this.#lastFrameAt;
   }
 
-  /** DingTalk's clock minus ours in milliseconds, as of the last frame with a time; 0 before. */
+  /** DingTalk's clock minus ours in milliseconds, by the last frame with a time; 0 before. */
   clockOffset(): number {
-    return this.#clockOffset;
+    const { clock } = this.#options;
+    return this.#theirs === undefined ? 0 : this.#theirs + clock.monotonic() - clock.now();
   }
 
   hasConnectedOrFailedOnce(): boolean {
@@ -248,7 +250,7 @@ export class StreamSession implements Service {
   #seen(frame: SystemFrame | PushFrame): void {
     const now = this.#options.clock.now();
     this.#lastFrameAt = now;
-    if (frame.time !== undefined) this.#clockOffset = frame.time - now;
+    if (frame.time !== undefined) this.#theirs = frame.time - this.#options.clock.monotonic();
     if (frame.kind === "push") this.#health.proven();
   }
 

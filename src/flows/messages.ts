@@ -3,6 +3,7 @@ import { digestOf } from "../domain/canonical.ts";
 import { BridgeError } from "../domain/errors.ts";
 import { parseTarget } from "../domain/target.ts";
 import { splitText, titleOf } from "../domain/text.ts";
+import { ThrottledLog } from "../dingtalk/throttled-log.ts";
 import type { Clock } from "../ops/clock.ts";
 import type { Logger } from "../ops/logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
@@ -32,26 +33,37 @@ export interface MessagesOptions {
   logger: Logger;
   metrics: Metrics;
   onAppended: (lane: string) => void;
+  /** Why nothing new can be taken just now. */
+  refusal: () => BridgeError | undefined;
+  /** Messages that may wait, to one conversation and in all. */
+  bounds: { openPerLane: number; openTotal: number };
 }
+
+/** Refusals for want of room are told once in this time. */
+const REFUSAL_LOG_MS = 60_000;
 
 /** The gateway's messages: taken into the outbox, looked at, waited for, cancelled. */
 export class Messages {
   readonly #options: MessagesOptions;
   readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #throttled: ThrottledLog;
 
   constructor(options: MessagesOptions) {
     this.#options = options;
+    this.#throttled = new ThrottledLog(options.logger, options.clock, REFUSAL_LOG_MS);
   }
 
   /**
    * Commits a message. Throws BridgeError `account_required`, `account_unknown`, `account_forbidden`,
-   * `invalid_request`, `idempotency_key_reused` or `store_unavailable`; nothing is stored then.
+   * `invalid_request`, `idempotency_key_reused`, `queue_full`, `disk_low` or `store_unavailable`; nothing is stored then.
    */
   async accept(
     request: MessageRequest,
     options: { scope: Scope; idempotencyKey?: string },
   ): Promise<{ id: string; duplicate: boolean; status: MessageView["status"] }> {
-    const { store, clock, metrics, logger } = this.#options;
+    const { store, clock, metrics, logger, bounds } = this.#options;
+    const refusal = this.#options.refusal();
+    if (refusal) throw refusal;
     const account = this.#account(request, options.scope);
     const id = `out_${randomUUID()}`;
     const now = clock.now();
@@ -72,8 +84,13 @@ export class Messages {
       digest: digestOf({ ...request, account }),
       createdAt: now,
       parts: partsOf(request.content),
+      atMost: { lane: bounds.openPerLane, queue: bounds.openTotal },
     };
-    const appended = await store.append(entry);
+    const appended = await store.append(entry).catch((thrown: unknown) => {
+      if (thrown instanceof BridgeError && thrown.code === "queue_full")
+        this.#throttled.warn("queue_full", { account, to: request.to, reason: thrown.message }, "message refused");
+      throw thrown;
+    });
     if (appended.duplicate && appended.digest !== entry.digest) {
       throw new BridgeError("idempotency_key_reused", "this Idempotency-Key was used for another message");
     }
@@ -86,7 +103,7 @@ export class Messages {
       { account, entryId: id, inReplyTo: request.inReplyTo, to: request.to, parts: entry.parts?.length },
       "message taken from the gateway",
     );
-    this.#options.onAppended(lane);
+    this.#options.onAppended(appended.lane);
     return { id, duplicate: false, status: "queued" };
   }
 
@@ -174,16 +191,14 @@ export class Messages {
   #lane(account: string, to: string): string {
     const target = parseTarget(to);
     if (!target) throw new BridgeError("invalid_request", "to: must be conversation:<id> or user:<staffId>");
-    if (target.kind === "conversation") return conversationLane(account, target.id);
-    const direct = this.#options.store.directConversation(account, target.id);
-    return direct ? conversationLane(account, direct.id) : userLane(account, target.id);
+    return target.kind === "conversation" ? conversationLane(account, target.id) : userLane(account, target.id);
   }
 }
 
 function partsOf(content: MessageRequest["content"]): OutboundContent[] {
   if (content.type === "text") {
-    return splitText(content.text, "").map(({ text }) => ({ type: "text" as const, text }));
+    return splitText(content.text, { title: "", format: "text" }).map(({ text }) => ({ type: "text" as const, text }));
   }
   const title = content.title ?? titleOf(content.text);
-  return splitText(content.text, title).map((part) => ({ type: "markdown" as const, ...part }));
+  return splitText(content.text, { title, format: "markdown" }).map((part) => ({ type: "markdown" as const, ...part }));
 }

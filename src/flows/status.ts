@@ -3,8 +3,11 @@ import type { Handshake } from "../gateway/handshake.ts";
 import type { Clock } from "../ops/clock.ts";
 import type { AccountHealth } from "../ops/health.ts";
 import type { Metrics } from "../ops/metrics.ts";
+import type { Gate } from "../queue/gate.ts";
 import type { QueueName, QueueStore } from "../queue/store.ts";
+import type { LagWatch } from "./lag.ts";
 import type { Scope } from "./messages.ts";
+import type { QuotaGovernor } from "./quota.ts";
 
 /** One account: its name as configured and its Stream. */
 export interface AccountParts {
@@ -32,10 +35,16 @@ export function statusReport(parts: {
   accounts: readonly AccountParts[];
   store: QueueStore;
   handshake: Handshake;
+  quota: QuotaGovernor;
+  lag: LagWatch;
+  /** The doors to the gateway and to DingTalk's endpoints, by account. */
+  gates: { account: string | undefined; gate: Gate }[];
   clock: Clock;
 }): Record<string, unknown> {
-  const { scope, store, handshake, clock } = parts;
-  const mine = parts.accounts.filter(({ name }) => scope.account === undefined || name === scope.account);
+  const { scope, store, handshake, clock, lag } = parts;
+  const visible = (account: string | undefined): boolean => scope.account === undefined || scope.account === account;
+  const queue = (name: QueueName) => ({ ...queueReport(store, name, clock), laggingConversations: lag.lagging(name) });
+  const mine = parts.accounts.filter(({ name }) => visible(name));
   return {
     version: parts.version,
     accounts: mine.map((account) => ({
@@ -46,7 +55,11 @@ export function statusReport(parts: {
       lastFrameAt: iso(account.session.lastFrameAt),
       downSince: iso(account.session.downSince()),
     })),
-    queues: { inbox: queueReport(store, "inbox", clock), outbox: queueReport(store, "outbox", clock) },
+    queues: { inbox: queue("inbox"), outbox: queue("outbox") },
+    peers: parts.gates
+      .filter(({ account }) => account === undefined || visible(account))
+      .map(({ gate }) => ({ name: gate.name, open: gate.isOpen })),
+    quota: parts.quota.report(scope.account),
     gateway: { ...handshake.health(), plugin: handshake.plugin ?? null },
   };
 }

@@ -13,6 +13,10 @@ export interface GatewayAnswer {
 /** Contract codes that say "this envelope will never be taken" (design §5). */
 const FINAL_CODES: ReadonlySet<string> = new Set<ErrorCode>(["invalid_envelope", "unsupported_version", "rejected"]);
 
+/** One account is not set up at the gateway: its messages wait, those of others go on. */
+const ACCOUNT_CODES: ReadonlySet<string> = new Set(["account_unknown", "account_disabled", "account_forbidden"]);
+const ACCOUNT_RETRY_MS = 30_000;
+
 const HELD_DEFAULT_MS = 15_000;
 const LONGEST_WAIT_MS = 5 * 60_000;
 
@@ -37,12 +41,25 @@ export function readAnswer(answer: GatewayAnswer, at: number): { outcome: Outcom
   }
   if (status === 429 || status >= 500) {
     const detail = `the gateway answered ${status}`;
-    return { outcome: { kind: "retry", code: "gateway_unavailable", class: "peer-away", detail, ...wait } };
+    // 429 and 503 say "later"; another 5xx may be this message's own doing, so it counts while the gateway serves others.
+    const blame = status === 429 || status === 503 ? "peer-away" : "entry";
+    return { outcome: { kind: "retry", code: "gateway_unavailable", class: blame, detail, ...wait } };
   }
   if (status >= 400) {
     const problem = problemOf(answer);
     if (problem?.code !== undefined && FINAL_CODES.has(problem.code)) {
       return { outcome: { kind: "rejected", code: problem.code as ErrorCode, detail: problem.detail } };
+    }
+    if (problem?.code !== undefined && ACCOUNT_CODES.has(problem.code)) {
+      return {
+        outcome: {
+          kind: "retry",
+          code: "account_unknown",
+          class: "peer-away",
+          afterMs: ACCOUNT_RETRY_MS,
+          detail: `the plugin: ${problem.code} ${problem.detail}`.trimEnd(),
+        },
+      };
     }
     if (status === 401 || status === 403) {
       return misconfigured(`the gateway refused the token (${status})`, TOKEN_MEND);
@@ -55,7 +72,7 @@ export function readAnswer(answer: GatewayAnswer, at: number): { outcome: Outcom
 }
 
 export const PLUGIN_MEND =
-  "install it with: openclaw plugins install --link --force ./openclaw-plugin (the folder of this project), then restart the gateway";
+  "install it with: openclaw plugins install --link --force ./openclaw-plugin, then restart the gateway";
 export const TOKEN_MEND =
   "give both sides the same App Key and App Secret, or the same BRIDGE_TOKEN (plugin setting: bridgeToken)";
 export const SERVICE_MEND = "check BRIDGE_GATEWAY_URL: it must be the address of the OpenClaw gateway";

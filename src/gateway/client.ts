@@ -19,56 +19,20 @@ export interface GatewayClientOptions {
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
-  /** While the set-up is wrong the gateway as a whole is asked once in this time. */
-  probeMs?: number;
 }
 
-const PROBE_MS = 30_000;
-
-/** POSTs envelopes (design §5). One per daemon: the pause after a wrong set-up concerns the whole gateway. */
+/** POSTs envelopes (design §5). When and how often is decided by the lanes and the gateway's gate. */
 export class GatewayClient {
   readonly #options: GatewayClientOptions;
-  readonly #probeMs: number;
-  /** Monotonic time before which nothing is sent, and why. */
-  #pause: { until: number; reason: WrongSetup } | undefined;
+  #wrongSetup: WrongSetup | undefined;
 
   constructor(options: GatewayClientOptions) {
     this.#options = options;
-    this.#probeMs = options.probeMs ?? PROBE_MS;
-  }
-
-  /** What is wrong with the set-up, as the last POST saw it. */
-  get wrongSetup(): WrongSetup | undefined {
-    return this.#pause?.reason;
-  }
-
-  /** The handshake found the gateway right: ask again at once. */
-  resume(): void {
-    this.#pause = undefined;
   }
 
   async post(envelope: Envelope, signal: AbortSignal): Promise<Outcome> {
-    const { clock, metrics } = this.#options;
-    const paused = this.#pause && this.#pause.until - clock.monotonic();
-    if (paused !== undefined && paused > 0) {
-      return {
-        kind: "retry",
-        code: "gateway_misconfigured",
-        class: "peer-away",
-        afterMs: paused,
-        detail: this.#pause?.reason.detail ?? "",
-      };
-    }
-    // One probe at a time: the next caller within the window waits for what this one learns.
-    if (this.#pause) this.#pause.until = clock.monotonic() + this.#probeMs;
+    const { url, token, timeoutMs, userAgent, dispatcher, clock, metrics } = this.#options;
     const stop = metrics.gatewaySeconds.startTimer();
-    const outcome = await this.#post(envelope, signal);
-    stop({ outcome: outcome.kind });
-    return outcome;
-  }
-
-  async #post(envelope: Envelope, signal: AbortSignal): Promise<Outcome> {
-    const { url, token, timeoutMs, userAgent, dispatcher, clock, logger } = this.#options;
     try {
       const answer = await callGateway({
         dispatcher,
@@ -86,25 +50,31 @@ export class GatewayClient {
         signal,
       });
       const { outcome, wrongSetup } = readAnswer(answer, clock.now());
-      if (wrongSetup) {
-        if (!this.#pause)
-          logger.error({ ...wrongSetup, url: url.href }, "the gateway cannot take messages; all are kept");
-        this.#pause = { until: clock.monotonic() + this.#probeMs, reason: wrongSetup };
-        return outcome.kind === "retry" ? { ...outcome, afterMs: this.#probeMs } : outcome;
-      }
-      if (this.#pause) logger.info({ url: url.href }, "the gateway takes messages again");
-      this.#pause = undefined;
+      this.#note(wrongSetup);
+      stop({ outcome: outcome.kind });
       return outcome;
     } catch (error) {
+      stop({ outcome: "no_answer" });
       if (!(error instanceof BridgeError)) throw error;
       if (error.code === "interrupted") return { kind: "retry", code: "interrupted", class: "peer-away", afterMs: 0 };
       // The envelope id makes a repeat harmless, so a POST without an answer is simply tried again.
       return { kind: "retry", code: error.code, class: "peer-away", detail: error.message };
     }
   }
+
+  /** Says once that the set-up is wrong, and once that it is mended. */
+  #note(wrongSetup: WrongSetup | undefined): void {
+    const { logger, url } = this.#options;
+    const fields = { url: url.href };
+    if (wrongSetup && this.#wrongSetup?.detail !== wrongSetup.detail) {
+      logger.error({ ...wrongSetup, ...fields }, "the gateway cannot take messages; all are kept");
+    }
+    if (!wrongSetup && this.#wrongSetup) logger.info(fields, "the gateway takes messages again");
+    this.#wrongSetup = wrongSetup;
+  }
 }
 
 /** DingTalk's ids are visible ASCII; anything else must not break the header. */
 function headerSafe(id: string): string {
-  return encodeURI(id).replace(/%25/g, "%");
+  return encodeURI(id.toWellFormed()).replace(/%25/g, "%");
 }

@@ -36,6 +36,7 @@ export class Handshake implements Service {
   #plugin: { name: string; version: string; host: string } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
+  #asking = false;
   #abort: AbortController | undefined;
 
   constructor(options: HandshakeOptions) {
@@ -66,8 +67,17 @@ export class Handshake implements Service {
     return this.#plugin;
   }
 
+  /** A POST found the gateway away: look at once, so that health does not stay right for minutes. */
+  askNow(): void {
+    if (!this.#abort || this.#asking) return;
+    clearTimeout(this.#timer);
+    this.#ask(this.#abort);
+  }
+
   #ask(abort: AbortController): void {
+    this.#asking = true;
     this.#running = this.#check(abort.signal).then((health) => {
+      this.#asking = false;
       if (abort.signal.aborted) return;
       this.#note(health);
       const wait = health.status === "ok" ? this.#timings.rightMs : this.#timings.wrongMs;
@@ -172,7 +182,7 @@ export class Handshake implements Service {
     const code = error instanceof BridgeError ? error.code : "gateway_unreachable";
     const mend =
       insideContainer && /^(localhost|127\.|\[::1\])/.test(url.hostname)
-        ? "inside a container a loopback address is the container itself: use network_mode: host, or set BRIDGE_GATEWAY_URL to the host's name"
+        ? "start the gateway; if it runs outside this container, use network_mode: host or set BRIDGE_GATEWAY_URL to the host's name, because a loopback address is the container itself"
         : `start the gateway, or: ${SERVICE_MEND}`;
     return wrong(code, `${error.message} (${url.origin})`, mend);
   }

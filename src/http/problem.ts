@@ -24,6 +24,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   content_type_not_supported: 422,
   idempotency_key_reused: 422,
   queue_full: 503,
+  disk_low: 503,
   store_unavailable: 503,
   stopping: 503,
 };
@@ -42,6 +43,8 @@ const TITLES: Record<number, string> = {
 };
 
 const RETRY_AFTER_S = 5;
+
+const TOLD: ReadonlySet<ErrorCode> = new Set(["queue_full", "disk_low", "stopping"]);
 
 export function problemOf(
   code: ErrorCode,
@@ -75,7 +78,9 @@ export function errorHandler(logger: Logger) {
 function fromError(error: FastifyError | BridgeError, request: FastifyRequest, logger: Logger): Problem {
   if (error instanceof BridgeError) {
     const problem = problemOf(error.code, error.message, { mend: error.mend });
-    if (problem.status >= 500) logger.error({ err: error, route: request.routeOptions.url }, "API call failed");
+    // What lasts, and hits every caller, has a line of its own where it begins.
+    if (problem.status >= 500 && !TOLD.has(error.code))
+      logger.error({ err: error, route: request.routeOptions.url }, "API call failed");
     return problem;
   }
   if (error.validation) return problemOf("invalid_request", validationDetail(error));

@@ -6,6 +6,7 @@ import type { DeadLetters } from "../flows/dead-letters.ts";
 import type { Messages } from "../flows/messages.ts";
 import type { Logger } from "../ops/logger.ts";
 import type { Health, Service } from "../ops/service.ts";
+import { Transitions } from "../ops/transitions.ts";
 import { type Grant, requireToken } from "./auth.ts";
 import { deadLetterRoutes } from "./dead-letters.ts";
 import { messageRoutes } from "./messages.ts";
@@ -29,6 +30,7 @@ const BODY_LIMIT = 2 * 1024 * 1024;
 export class HttpServer implements Service {
   readonly name = "http";
   readonly #options: HttpServerOptions;
+  readonly #transitions = new Transitions();
   #app: FastifyInstance | undefined;
   #refusing = new AbortController();
   #port: number | undefined;
@@ -38,7 +40,11 @@ export class HttpServer implements Service {
   }
 
   /** Throws BridgeError `port_unavailable`. */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    return this.#transitions.run(() => this.#listen());
+  }
+
+  async #listen(): Promise<void> {
     if (this.#app) return;
     this.#refusing = new AbortController();
     const app = await buildServer(this.#options, this.#refusing.signal);
@@ -69,11 +75,13 @@ export class HttpServer implements Service {
     this.#refusing.abort();
   }
 
-  async stop(): Promise<void> {
-    this.refuseWork();
-    const app = this.#app;
-    this.#app = undefined;
-    await app?.close();
+  stop(): Promise<void> {
+    return this.#transitions.run(async () => {
+      this.refuseWork();
+      const app = this.#app;
+      this.#app = undefined;
+      await app?.close();
+    });
   }
 
   health(): Health {

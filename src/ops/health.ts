@@ -37,7 +37,9 @@ export function reportHealth(options: {
   const all = Object.values(components);
   const starting = options.accounts.some(({ settled }) => !settled);
   const reachable = options.accounts.some(({ connected, awayMs }) => connected || awayMs < AWAY_GRACE_MS);
-  const storeDown = all.some(({ status, code }) => status === "down" && code === "store_unavailable");
+  const storeDown = all.some(
+    ({ status, code }) => status === "down" && (code === "store_unavailable" || code === "disk_low"),
+  );
 
   let status: HealthReport["status"] = "ok";
   if (storeDown || (!starting && !reachable)) status = "down";

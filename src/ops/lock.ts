@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { BridgeError, coerceError } from "../domain/errors.ts";
+import { unusable } from "./disk.ts";
 
 const SQLITE_BUSY = 5;
 
@@ -12,7 +13,7 @@ const SQLITE_BUSY = 5;
 export class DataDirectoryLock {
   readonly #db: DatabaseSync;
 
-  /** Throws BridgeError `data_dir_locked` when another process has it, `data_dir_unusable` when it cannot be made. */
+  /** Throws BridgeError `data_dir_locked` when another process has it, `data_dir_unusable` or `store_unavailable` when it cannot be made. */
   constructor(directory: string) {
     const pidFile = join(directory, "bridge.pid");
     let db: DatabaseSync | undefined;
@@ -25,10 +26,7 @@ export class DataDirectoryLock {
       db?.close();
       const cause = coerceError(thrown);
       if (!("errcode" in cause && Number(cause.errcode) % 256 === SQLITE_BUSY)) {
-        throw new BridgeError("data_dir_unusable", `the data directory ${directory} is not usable: ${cause.message}`, {
-          cause,
-          mend: "make BRIDGE_DATA_DIR a directory on a local disk that this user can write to",
-        });
+        throw unusable(directory, cause);
       }
       throw new BridgeError("data_dir_locked", `another dingtalk-bridge${owner(pidFile)} uses ${directory}`, {
         cause,

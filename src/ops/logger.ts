@@ -18,6 +18,9 @@ const SECRET_KEYS = [
   "secret",
 ];
 
+/** Lines kept for when stdout takes them again; those beyond are lost. */
+const KEPT_BYTES = 1024 * 1024;
+
 /** Lines on stdout, written synchronously so that the last one before a crash is there. */
 export function createLogger(options: {
   level: string;
@@ -26,10 +29,14 @@ export function createLogger(options: {
   format?: "json" | "pretty";
   destination?: DestinationStream;
 }): Logger {
-  const stdout = () =>
-    options.format === "pretty"
-      ? pretty({ sync: true, ignore: "service,version", translateTime: "SYS:HH:MM:ss.l" })
-      : pino.destination({ fd: 1, sync: true });
+  const stdout = () => {
+    const destination = pino.destination({ fd: 1, sync: true, maxLength: KEPT_BYTES });
+    // Where stdout is a file on a full disk, the line would otherwise throw in the midst of whatever logs it (seen).
+    destination.on("error", () => {});
+    return options.format === "pretty"
+      ? pretty({ sync: true, ignore: "service,version", translateTime: "SYS:HH:MM:ss.l", destination })
+      : destination;
+  };
   return pino(
     {
       level: options.level,

@@ -48,7 +48,27 @@ export function createMetrics() {
     settled: counter("settled_total", "Entries settled, by queue and state", ["queue", "state"]),
     open: gauge("open_entries", "Entries not settled yet", ["queue"]),
     deadLetters: gauge("dead_letters", "Dead letters in the store", ["queue"]),
+    laggingLanes: gauge(
+      "lagging_lanes",
+      "Conversations whose first entry has waited more than a minute (at most 1,000)",
+      ["queue"],
+    ),
     oldestSeconds: gauge("oldest_entry_seconds", "Age of the oldest entry not settled", ["queue"]),
+    quotaUsed: gauge("quota_used", "Use of a month's budget as counted here: the real use is at least this", [
+      "organisation",
+      "budget",
+    ]),
+    quotaLimit: gauge("quota_limit", "A month's budget by quota.plan", ["organisation", "budget"]),
+    quotaProjected: gauge("quota_projected", "Use at the end of the month if it goes on like this", [
+      "organisation",
+      "budget",
+    ]),
+    quotaClosed: gauge("quota_closed", "1 while DingTalk refuses because the month's budget is used up", [
+      "organisation",
+      "budget",
+    ]),
+    diskFree: gauge("data_dir_free_bytes", "Free space on the disk of the data directory"),
+    clockSteps: counter("clock_steps_total", "Times the wall clock was set by more than five seconds"),
     commitSeconds: histogram("store_commit_seconds", "Duration of one group commit"),
     commitRows: counter("store_commit_operations_total", "Operations committed (divide by commits for the group size)"),
   };

@@ -7,6 +7,8 @@ export class Supervisor {
   readonly #logger: Logger;
   readonly #services: Service[];
   #started: Service[] = [];
+  #starting: Promise<void> | undefined;
+  #wanted = false;
 
   constructor(services: Service[], logger: Logger) {
     this.#services = services;
@@ -17,21 +19,33 @@ export class Supervisor {
     return this.#services;
   }
 
-  /** If one fails to start, those before it are stopped and its error is thrown. */
+  /** If one fails to start, those before it are stopped and its error is thrown. A stop meanwhile ends the start. */
   async start(): Promise<void> {
+    this.#wanted = true;
     for (const service of this.#services) {
+      if (!this.#wanted) return;
+      this.#started.push(service);
+      this.#starting = service.start();
       try {
-        this.#started.push(service);
-        await service.start();
+        await this.#starting;
       } catch (error) {
-        await this.stop({ signal: AbortSignal.timeout(5_000) });
+        await this.#stopStarted({ signal: AbortSignal.timeout(5_000) });
         throw error;
       }
     }
   }
 
-  /** Stops all that was started. An error of one is logged, the others are stopped all the same. */
+  /**
+   * Stops all that was started, once the one that starts just now has. An error of one is logged, the others are stopped
+   * all the same.
+   */
   async stop(options: { signal: AbortSignal }): Promise<void> {
+    this.#wanted = false;
+    await Promise.allSettled([this.#starting]);
+    await this.#stopStarted(options);
+  }
+
+  async #stopStarted(options: { signal: AbortSignal }): Promise<void> {
     const started = this.#started;
     this.#started = [];
     for (const service of started.toReversed()) {

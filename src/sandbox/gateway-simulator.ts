@@ -1,7 +1,9 @@
 import { EventEmitter } from "node:events";
-import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
+import type { Socket } from "node:net";
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Envelope } from "../domain/envelope.ts";
 import { ReplySender } from "./gateway-replies.ts";
+import { Turns } from "./gateway-turns.ts";
 
 /** How the scripted gateway answers a new envelope. */
 export type GatewayMode =
@@ -15,6 +17,8 @@ export type GatewayMode =
   | { kind: "answer"; status: number; body?: string; contentType?: string; retryAfterS?: number }
   /** 202 so many times for each envelope, then as echo. */
   | { kind: "held"; times: number; retryAfterS: number }
+  /** 200 when the conversation is free, else 202 and kept in memory; replies as echo at the end of each turn. */
+  | { kind: "turns"; turnMs: number | ((envelope: Envelope) => number); retryAfterS: number }
   /** Takes the request and never answers. */
   | { kind: "hang" };
 
@@ -29,6 +33,8 @@ export interface GatewaySimulatorOptions {
   reply?: (envelope: Envelope) => string | undefined;
   /** Tokens the gateway accepts besides the accounts' own are refused with 401; false accepts all. */
   checkToken?: boolean;
+  /** What a crash leaves: nothing, as with OpenClaw, or the ids of the turns that ended. */
+  remembers?: "nothing" | "finished";
 }
 
 /** One POST as it arrived. */
@@ -42,7 +48,9 @@ export interface ReceivedEnvelope {
 
 interface GatewayEvents {
   received: [ReceivedEnvelope];
-  /** First time an envelope id was answered 200. */
+  /** The gateway began to work on an envelope; again for one that a crash made it forget. Told before the answer. */
+  turn: [Envelope];
+  /** First time for an envelope id. */
   taken: [Envelope];
   replied: [{ envelope: Envelope; status: number; id: string | undefined }];
 }
@@ -51,27 +59,53 @@ interface GatewayEvents {
 export interface GatewaySimulator {
   readonly url: string;
   readonly received: readonly ReceivedEnvelope[];
-  /** Envelopes in the order of their first 200. */
+  /** Envelopes in the order in which the gateway began to work on them, each once, whatever it forgot meanwhile. */
   readonly taken: readonly Envelope[];
   readonly events: EventEmitter<GatewayEvents>;
   bridgeUrl: string | undefined;
   mode: GatewayMode;
+  /** Share of the POSTs that are answered 503, whatever the mode. */
+  errorRate: number;
   /** Replies that were accepted by the bridge. */
   readonly replied: number;
+  /** Messages that wait for their turn or are in it. */
+  readonly unfinished: number;
+  /** Dies: connections are reset, the port is closed, what was not finished is forgotten, replies not yet sent included. */
+  crash(): Promise<void>;
+  /** Listens again on the same port after a crash. */
+  comeBack(): Promise<void>;
   close(): Promise<void>;
 }
 
 export const EVENTS_PATH = "/dingtalk/events";
 
+/** What ends with the gateway's process. */
+interface Life {
+  app: FastifyInstance;
+  sockets: Set<Socket>;
+  replies: ReplySender;
+  turns: Turns;
+  /** Ids answered 200, and those of an earlier life that were remembered. */
+  answered: Set<string>;
+  held: Map<string, number>;
+}
+
 export async function startGatewaySimulator(options: GatewaySimulatorOptions): Promise<GatewaySimulator> {
   const events = new EventEmitter<GatewayEvents>();
   const received: ReceivedEnvelope[] = [];
   const taken = new Map<string, Envelope>();
-  const held = new Map<string, number>();
   const tokenOf = (account: string): string => options.accounts.find(({ id }) => id === account)?.token ?? "";
-  const replies = new ReplySender({ tokenOf, bridgeUrl: () => simulator.bridgeUrl });
-  replies.onReplied = (one) => events.emit("replied", one);
-  const app = fastify({ bodyLimit: 4 * 1024 * 1024, forceCloseConnections: true });
+  const replyTo = (envelope: Envelope): string | undefined => (options.reply ?? echo)(envelope);
+  let acceptedBefore = 0;
+  let life: Life;
+  let port = options.port ?? 0;
+
+  const begin = (envelope: Envelope): void => {
+    const isFirst = !taken.has(envelope.id);
+    if (isFirst) taken.set(envelope.id, envelope);
+    events.emit("turn", envelope);
+    if (isFirst) events.emit("taken", envelope);
+  };
 
   const authorised = (authorization: string | undefined, account?: string): boolean =>
     options.checkToken === false ||
@@ -79,7 +113,7 @@ export async function startGatewaySimulator(options: GatewaySimulatorOptions): P
       ({ id, token }) => authorization === `Bearer ${token}` && (account === undefined || id === account),
     );
 
-  app.get(EVENTS_PATH, async (request, reply) => {
+  const greet = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     if (!authorised(request.headers.authorization)) return problem(reply, 401, "unauthorized");
     const accounts = options.accounts.map(({ id, appKey, enabled = true }) => ({
       id,
@@ -88,9 +122,9 @@ export async function startGatewaySimulator(options: GatewaySimulatorOptions): P
       dmPolicy: "open",
     }));
     return { contract: 1, name: "scripted-gateway", version: "1", host: "sandbox", accounts };
-  });
+  };
 
-  app.post<{ Body: Envelope }>(EVENTS_PATH, async (request, reply) => {
+  const receive = async (request: FastifyRequest<{ Body: Envelope }>, reply: FastifyReply): Promise<unknown> => {
     const envelope = request.body;
     const record: ReceivedEnvelope = {
       at: performance.now(),
@@ -105,7 +139,9 @@ export async function startGatewaySimulator(options: GatewaySimulatorOptions): P
     });
     if (!authorised(request.headers.authorization, envelope.account)) return problem(reply, 401, "unauthorized");
     if (envelope.version !== 1) return problem(reply, 400, "unsupported_version");
-    if (taken.has(envelope.id)) return reply.status(409).send({});
+    if (Math.random() < simulator.errorRate) return reply.status(503).send("out of order");
+    const { answered, held, turns, replies } = life;
+    if (answered.has(envelope.id)) return reply.status(409).send({});
     const { mode } = simulator;
     if (mode.kind === "hang") return reply.hijack();
     if (mode.kind === "answer") {
@@ -120,31 +156,76 @@ export async function startGatewaySimulator(options: GatewaySimulatorOptions): P
       held.set(envelope.id, times);
       if (times <= mode.times) return reply.status(202).header("retry-after", String(mode.retryAfterS)).send({});
     }
-    taken.set(envelope.id, envelope);
-    events.emit("taken", envelope);
-    const text = mode.kind === "silent" ? undefined : (options.reply ?? echo)(envelope);
+    if (mode.kind === "turns") {
+      const turnMs = typeof mode.turnMs === "number" ? mode.turnMs : mode.turnMs(envelope);
+      const status = turns.take(envelope, turnMs);
+      if (status === 202) reply.header("retry-after", String(mode.retryAfterS));
+      return reply.status(status).send({});
+    }
+    answered.add(envelope.id);
+    begin(envelope);
+    const text = mode.kind === "silent" ? undefined : replyTo(envelope);
     if (text !== undefined) replies.send(envelope, text, mode.kind === "slow" ? mode.delayMs : 0);
     return reply.status(200).send({ decision: text === undefined ? "skipped" : "dispatched" });
-  });
+  };
+
+  const live = async (remembered: Iterable<string>): Promise<Life> => {
+    const replies = new ReplySender({ tokenOf, bridgeUrl: () => simulator.bridgeUrl });
+    replies.onReplied = (one) => events.emit("replied", one);
+    const onEnd = (envelope: Envelope): void => {
+      const text = replyTo(envelope);
+      if (text !== undefined) replies.send(envelope, text, 0);
+    };
+    const app = fastify({ bodyLimit: 4 * 1024 * 1024, forceCloseConnections: true });
+    app.get(EVENTS_PATH, greet);
+    app.post(EVENTS_PATH, receive);
+    const sockets = new Set<Socket>();
+    app.server.on("connection", (socket: Socket) => {
+      sockets.add(socket);
+      socket.on("close", () => sockets.delete(socket));
+    });
+    const turns = new Turns({ onStart: begin, onEnd });
+    port = await listen(app, port);
+    return { app, sockets, replies, turns, answered: new Set(remembered), held: new Map() };
+  };
+  const end = async ({ app, replies, turns }: Life): Promise<void> => {
+    turns.end();
+    replies.close();
+    await app.close();
+  };
 
   const simulator: GatewaySimulator = {
-    url: await listen(app, options.port ?? 0),
+    get url() {
+      return `http://127.0.0.1:${port}`;
+    },
     received,
     events,
     bridgeUrl: options.bridgeUrl,
     mode: options.mode ?? { kind: "echo" },
+    errorRate: 0,
     get taken() {
       return [...taken.values()];
     },
     get replied() {
-      return replies.accepted;
+      return acceptedBefore + life.replies.accepted;
+    },
+    get unfinished() {
+      return life.turns.unfinished;
+    },
+    async crash() {
+      for (const socket of life.sockets) socket.resetAndDestroy();
+      await end(life);
+    },
+    async comeBack() {
+      acceptedBefore += life.replies.accepted;
+      life = await live(options.remembers === "finished" ? [...life.answered, ...life.turns.finished] : []);
     },
     async close() {
-      replies.close();
-      await app.close();
+      await end(life);
       events.removeAllListeners();
     },
   };
+  life = await live([]);
   return simulator;
 }
 
@@ -159,9 +240,9 @@ async function problem(reply: FastifyReply, status: number, code: string): Promi
     .send(JSON.stringify({ status, code, title: code }));
 }
 
-async function listen(app: FastifyInstance, port: number): Promise<string> {
+async function listen(app: FastifyInstance, port: number): Promise<number> {
   await app.listen({ host: "127.0.0.1", port });
   const address = app.server.address();
   if (typeof address !== "object" || !address) throw new Error("the scripted gateway has no address");
-  return `http://127.0.0.1:${address.port}`;
+  return address.port;
 }

@@ -131,12 +131,24 @@ describe("what was accepted survives", () => {
     expect(bridge.gateway.received).toEqual([]);
   });
 
-  it("holds an envelope that the gateway answered 202 first in its lane until 200", async () => {
-    bridge = await startBridge({ gateway: { mode: { kind: "held", times: 2, retryAfterS: 0 } } });
-    await (await bridge.dingtalk.say({ text: "eins" })).acked();
-    await (await bridge.dingtalk.say({ text: "zwei" })).acked();
-    await expect.poll(() => bridge?.dingtalk.sent.map(({ text }) => text)).toEqual(["收到:eins", "收到:zwei"]);
-    expect(bridge.gateway.received.map(({ status }) => status)).toEqual([202, 202, 200, 202, 202, 200]);
+  it("asks about envelopes that the gateway answered 202, in order, before each later one, until 200", async () => {
+    bridge = await startBridge({ gateway: { mode: { kind: "held", times: 2, retryAfterS: 60 } } });
+    const posts = (): string[] =>
+      bridge?.gateway.received.map(
+        ({ envelope, status }) => `${envelope.type === "message" ? envelope.message.text : ""} ${status}`,
+      ) ?? [];
+    const say = async (text: string, expected: string[]): Promise<void> => {
+      const before = posts().length;
+      await (await bridge?.dingtalk.say({ text }))?.acked();
+      await expect.poll(() => posts().slice(before)).toEqual(expected);
+    };
+    await say("eins", ["eins 202"]);
+    await say("zwei", ["eins 202", "zwei 202"]);
+    await say("drei", ["eins 200", "zwei 202", "drei 202"]);
+    bridge.gateway.mode = { kind: "echo" };
+    await say("vier", ["zwei 200", "drei 200", "vier 200"]);
+    const replies = ["收到:eins", "收到:zwei", "收到:drei", "收到:vier"];
+    await expect.poll(() => bridge?.dingtalk.sent.map(({ text }) => text)).toEqual(replies);
   });
 });
 

@@ -22,7 +22,7 @@ describe("what the gateway's answers mean", () => {
     ["a final code ends it", problem(422, "rejected"), { kind: "rejected", code: "rejected", detail: "why" }],
     ["429 comes again", answer(429, "", "", 3_000), { kind: "retry", class: "peer-away", afterMs: 3_000 }],
     ["503 comes again", answer(503), { kind: "retry", class: "peer-away", code: "gateway_unavailable" }],
-    ["500 comes again", answer(500), { kind: "retry", class: "peer-away" }],
+    ["500 comes again, and counts", answer(500), { kind: "retry", class: "entry", code: "gateway_unavailable" }],
   ])("%s", (_name, { outcome, wrongSetup }, expected) => {
     expect(outcome).toMatchObject(expected);
     expect(wrongSetup).toBeUndefined();

@@ -13,7 +13,7 @@ afterEach(async () => {
 /** A gateway that answers the handshake as the test says, and a bridge that asks. */
 async function ask(
   answers: { status?: number; body?: unknown; type?: string }[],
-  options: { insideContainer?: boolean } = {},
+  options: { insideContainer?: boolean; rightMs?: number } = {},
 ) {
   let asked = 0;
   const server = createServer((_request, response) => {
@@ -38,8 +38,8 @@ async function ask(
     logger: pino({ level: "silent" }),
     metrics: createMetrics(),
     onReady: () => (ready += 1),
-    timings: { wrongMs: 10, rightMs: 10, timeoutMs: 1_000 },
-    ...options,
+    timings: { wrongMs: 10, rightMs: options.rightMs ?? 10, timeoutMs: 1_000 },
+    insideContainer: options.insideContainer ?? false,
   });
   cleanups.push(() => handshake.stop());
   await handshake.start();
@@ -82,6 +82,15 @@ describe("handshake", () => {
     await expect.poll(() => handshake.health()).toMatchObject({ status: "degraded", code });
     expect(handshake.health().mend).toMatch(mend);
     expect(ready()).toBe(0);
+  });
+
+  it("looks at once when somebody found the gateway away", async () => {
+    const { handshake, asked } = await ask([{ body: right }, { status: 503, body: {} }], { rightMs: 60_000 });
+    await expect.poll(() => handshake.health().status).toBe("ok");
+    handshake.askNow();
+    handshake.askNow();
+    await expect.poll(() => handshake.health().code).toBe("gateway_unavailable");
+    expect(asked()).toBeGreaterThanOrEqual(2);
   });
 
   it("asks again until it is right", async () => {

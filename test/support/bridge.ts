@@ -73,7 +73,8 @@ export async function startBridge(
     createApp(loadConfig({ env }).config, {
       version: "0.0.0-test",
       logger: createLogger({ level: "debug", version: "0.0.0-test", destination: logs }),
-      gatewayTimings: { probeMs: 200, wrongMs: 200, rightMs: 60_000 },
+      gatewayTimings: { wrongMs: 200, rightMs: 60_000 },
+      gatewayCooldown: { baseMs: 100, capMs: 200 },
       ...options.overrides,
     });
   const bridge: { app: App | undefined } = { app: undefined };

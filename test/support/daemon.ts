@@ -1,9 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { createServer } from "node:net";
+import { cpuSeconds, rssMb } from "./daemon-proc.ts";
 
 const MAIN = new URL("../../src/main.ts", import.meta.url).pathname;
+/** The compiled daemon: what is measured. */
+export const BUILT_MAIN = new URL("../../dist/main.js", import.meta.url).pathname;
 
 /** The real daemon as a process of its own, which can be killed without a word and started again. */
 export class Daemon {
@@ -18,10 +21,10 @@ export class Daemon {
     this.#main = options.main ?? MAIN;
   }
 
-  /** Starts the process; it works when its socket shows up in the simulator. */
-  start(): void {
-    const child = spawn(process.execPath, [this.#main, "start"], {
-      env: { PATH: process.env["PATH"] ?? "", LOG_LEVEL: "error", ...this.#env },
+  /** Starts the process; it works when its socket shows up in the simulator. `nodeArgs` and `env` are for this life only. */
+  start(options: { nodeArgs?: string[]; env?: Record<string, string> } = {}): void {
+    const child = spawn(process.execPath, [...(options.nodeArgs ?? []), this.#main, "start"], {
+      env: { PATH: process.env["PATH"] ?? "", LOG_LEVEL: "error", ...this.#env, ...options.env },
       stdio: ["ignore", "pipe", "pipe"],
     });
     for (const stream of [child.stdout, child.stderr]) {
@@ -34,12 +37,22 @@ export class Daemon {
     return this.#child?.exitCode === null && this.#child.signalCode === null;
   }
 
+  get pid(): number {
+    if (!this.running || this.#child?.pid === undefined) throw new Error("the daemon does not run");
+    return this.#child.pid;
+  }
+
+  /** Resolves when the process has ended, whoever ended it. */
+  async ended(): Promise<void> {
+    if (this.#child && this.running) await once(this.#child, "exit");
+  }
+
   /** SIGKILL: no handler runs, nothing is flushed. */
   async kill(): Promise<void> {
     await this.#end("SIGKILL");
   }
 
-  /** SIGTERM; resolves with the exit status. */
+  /** SIGTERM; resolves with the exit status, null when it did not run or was killed. */
   async stop(): Promise<number | null> {
     await this.#end("SIGTERM");
     return this.#child?.exitCode ?? null;
@@ -55,7 +68,22 @@ export class Daemon {
 
   /** Resident memory of the process (Linux). */
   rssMb(): number {
-    const kb = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${this.#child?.pid}/status`, "utf8"))?.[1];
+    return rssMb(this.pid);
+  }
+
+  /** Processor time used since the start. */
+  cpuSeconds(): number {
+    return cpuSeconds(this.pid);
+  }
+
+  /** Open file descriptors: files, sockets, timers of the kernel. */
+  handles(): number {
+    return readdirSync(`/proc/${this.pid}/fd`).length;
+  }
+
+  /** Most memory it ever had (Linux). */
+  peakRssMb(): number {
+    const kb = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${this.pid}/status`, "utf8"))?.[1];
     return Number(kb) / 1_024;
   }
 }

@@ -44,7 +44,7 @@ export class Gateway {
 
   /** Installs the plugin as a user does, from the folder. */
   async installPlugin(): Promise<string> {
-    return await this.cli("plugins", "install", "--force", "--accept-capabilities", PLUGIN);
+    return await this.cli("plugins", "install", "--link", "--force", "--accept-capabilities", PLUGIN);
   }
 
   /** Runs `openclaw …` and returns what it wrote; throws when it fails. */

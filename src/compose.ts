@@ -1,0 +1,374 @@
+import { type Account, deriveToken } from "./domain/account.ts";
+import type { Config } from "./config.ts";
+import type { Backoff } from "./domain/backoff.ts";
+import { createDingtalkDispatcher, createWebSocketAgent } from "./dingtalk/dispatcher.ts";
+import { createHttpCall } from "./dingtalk/http.ts";
+import { StreamSession } from "./dingtalk/stream-session.ts";
+import type { StreamTimings } from "./dingtalk/stream-timings.ts";
+import { createAccountSender } from "./flows/account.ts";
+import { DeadLetters } from "./flows/dead-letters.ts";
+import { InboundFlow, MESSAGE_TOPIC, heldTogether } from "./flows/inbound.ts";
+import { LagWatch } from "./flows/lag.ts";
+import { Messages } from "./flows/messages.ts";
+import { Notices } from "./flows/notices.ts";
+import { OutboundFlow } from "./flows/outbound.ts";
+import { QuotaGovernor } from "./flows/quota.ts";
+import { Pacing } from "./flows/pacing.ts";
+import { PersonLimit } from "./flows/person-limit.ts";
+import { Retention } from "./flows/retention.ts";
+import { type AccountParts, accountHealth, sampleQueues, statusReport } from "./flows/status.ts";
+import { GatewayClient } from "./gateway/client.ts";
+import { Handshake } from "./gateway/handshake.ts";
+import { createGatewayDispatcher } from "./gateway/http.ts";
+import type { Grant } from "./http/auth.ts";
+import { HttpServer } from "./http/server.ts";
+import { ClockWatch } from "./ops/clock-watch.ts";
+import { type Clock, systemClock } from "./ops/clock.ts";
+import { DiskWatch, type DiskWatchOptions } from "./ops/disk.ts";
+import { type HealthReport, reportHealth } from "./ops/health.ts";
+import type { Logger } from "./ops/logger.ts";
+import { createMetrics } from "./ops/metrics.ts";
+import type { Service } from "./ops/service.ts";
+import { Supervisor } from "./ops/supervisor.ts";
+import { Gate } from "./queue/gate.ts";
+import { LaneRunner } from "./queue/lane-runner.ts";
+import { SqliteStore } from "./queue/sqlite-store.ts";
+
+/** What tests and the sandbox may change besides the configuration. */
+export interface Overrides {
+  logger: Logger;
+  version: string;
+  clock?: Clock;
+  streamTimings?: Partial<StreamTimings>;
+  gatewayTimings?: { wrongMs: number; rightMs: number };
+  /** Time between probes while the gateway is away. */
+  gatewayCooldown?: Backoff;
+  insideContainer?: boolean;
+  /** Memory, processor and event loop in the metrics too: of a process that is the bridge alone. */
+  processMetrics?: boolean;
+  /** How often lagging conversations are looked for. */
+  lagEveryMs?: number;
+  /** How often disk and clock are looked at, and what is found there. */
+  watch?: Pick<DiskWatchOptions, "everyMs" | "freeBytes">;
+}
+
+const ENTRY_BACKOFF = { baseMs: 1_000, capMs: 5 * 60_000 };
+const AWAY_BACKOFF = { baseMs: 1_000, capMs: 30_000 };
+const MAX_ATTEMPTS = 12;
+/** Attempts in a row without an answer before the gateway counts as away. */
+const GATEWAY_FAILURES = 5;
+/** OpenClaw's own session queue keeps 20 messages, then drops the oldest; direct messages share one session. */
+const HELD_PER_LANE = 5;
+const HELD_DIRECT_PER_ACCOUNT = 15;
+/** DingTalk's own gateway gives up after 3 s (dingtalk-protocol.md §5.3). */
+const SEND_TIMEOUT_MS = 10_000;
+
+/** All that runs, wired. */
+export interface Parts {
+  supervisor: Supervisor;
+  http: HttpServer;
+  health: () => HealthReport;
+  close(): Promise<void>;
+}
+
+/** Builds and wires everything, and starts nothing. The store is opened: `close` it. */
+export function build(config: Config, overrides: Overrides, stopping: () => boolean): Parts {
+  const { logger, version, clock = systemClock } = overrides;
+  const metrics = createMetrics();
+  if (overrides.processMetrics) metrics.collectProcess();
+  const userAgent = `dingtalk-bridge/${version}`;
+  const accounts = new Map<string, Account>(
+    config.accounts.filter(({ enabled }) => enabled).map((one) => [one.name, one]),
+  );
+  const token = (account: string): string => config.tokens[0] ?? derivedToken(accounts.get(account));
+
+  const store = new SqliteStore({ directory: config.dataDir, metrics });
+  if (store.interrupted > 0)
+    logger.warn({ entries: store.interrupted }, "attempts were cut off by the last end; they are made again");
+  const disk = new DiskWatch({
+    directory: config.dataDir,
+    minFreeMb: config.disk.minFreeMb,
+    store,
+    logger,
+    metrics,
+    ...overrides.watch,
+  });
+  const quota = new QuotaGovernor({
+    quota: config.quota,
+    store: store.quota,
+    accounts: () => [...accounts.values()],
+    clock,
+    logger,
+    metrics,
+  });
+  const dingtalkDispatcher = createDingtalkDispatcher(config.proxy);
+  const gatewayDispatcher = createGatewayDispatcher();
+  const lanes = { store, clock, logger, metrics };
+  const retry = {
+    maxAttempts: MAX_ATTEMPTS,
+    entry: ENTRY_BACKOFF,
+    peerAway: AWAY_BACKOFF,
+    onUncertain: "retry" as const,
+  };
+
+  const eventsUrl = new URL(config.gateway.eventsPath, config.gateway.url);
+  const gateway = new GatewayClient({
+    url: eventsUrl,
+    token,
+    timeoutMs: config.gateway.timeoutMs,
+    userAgent,
+    dispatcher: gatewayDispatcher,
+    clock,
+    logger,
+    metrics,
+  });
+  const gatewayGate = new Gate({
+    name: "gateway",
+    failures: GATEWAY_FAILURES,
+    cooldown: overrides.gatewayCooldown ?? AWAY_BACKOFF,
+    concurrency: config.gateway.concurrency,
+    // Waiting does not mend a wrong set-up, and one probe tells as much as many.
+    shutsAtOnce: (outcome) => outcome.kind === "retry" && outcome.code === "gateway_misconfigured",
+    logger,
+    onChange: (open) => {
+      if (open) inbox.retryNow();
+      else handshake.askNow();
+    },
+  });
+  const inbound = new InboundFlow({
+    store,
+    gateway: {
+      post: (envelope, signal, lane) => gatewayGate.observe(() => gateway.post(envelope, signal), lane),
+    },
+    account: (name) => accounts.get(name),
+    webhookOrigins: [config.dingtalk.apiBase, config.dingtalk.oapiBase],
+    includeRaw: config.gateway.includeRaw,
+    stopWords: config.inbound.stopWords.map((word) => word.toLowerCase()),
+    persons: new PersonLimit({
+      store,
+      perDay: config.limits.perPersonPerDay,
+      exempt: config.limits.exempt,
+      clock,
+    }),
+    notices: {
+      overQuota: (conversation) => notices.overQuota(conversation),
+      personLimit: (conversation, sender) => notices.personLimit(conversation, sender),
+    },
+    refusal: () => disk.refusal("acks"),
+    quota,
+    clock,
+    logger,
+    metrics,
+    onAppended: (lane) => inbox.changed(lane),
+    onMerged: ({ from, to }) => outbox.merge(from, to),
+  });
+  const inbox = new LaneRunner({
+    ...lanes,
+    queue: "inbox",
+    concurrency: config.gateway.concurrency,
+    retry: { ...retry, maxAgeMs: config.inbound.maxAgeMs },
+    gate: () => gatewayGate,
+    held: {
+      perLane: HELD_PER_LANE,
+      perGroup: HELD_DIRECT_PER_ACCOUNT,
+      group: heldTogether(store),
+    },
+    work: (entry, signal) => inbound.deliver(entry, signal),
+  });
+
+  const call = createHttpCall({ dispatcher: dingtalkDispatcher, logger, userAgent, timeoutMs: SEND_TIMEOUT_MS });
+  const webSocketAgent = createWebSocketAgent(config.proxy);
+  const parts: AccountParts[] = [...accounts.values()].map((account) => ({
+    name: account.name,
+    robotCode: account.robotCode,
+    session: new StreamSession({
+      account,
+      apiBase: config.dingtalk.apiBase,
+      subscriptions: [{ type: "CALLBACK", topic: MESSAGE_TOPIC }],
+      userAgent: `dingtalk-bridge-node/${version}`,
+      dispatcher: dingtalkDispatcher,
+      webSocketAgent,
+      logger,
+      metrics,
+      clock,
+      onPush: ({ frame, receivedAt }) => inbound.accept(account, frame, receivedAt),
+      ...(overrides.streamTimings && { timings: overrides.streamTimings }),
+    }),
+  }));
+  const sessions = parts.map(({ session }) => session);
+  const senders = new Map(
+    [...accounts.values()].map((account, index) => [
+      account.name,
+      createAccountSender({
+        account,
+        apiBase: config.dingtalk.apiBase,
+        call,
+        apiPerSecond: config.limits.apiPerSecond,
+        clockOffset: () => sessions[index]?.clockOffset() ?? 0,
+        observe: (name, outcome) => quota.observe(account.name, name, outcome),
+        onGate: (open) => {
+          if (open) outbox.retryNow();
+        },
+        clock,
+        logger,
+        metrics,
+      }),
+    ]),
+  );
+  const pacing = new Pacing({
+    perSecond: config.limits.conversationPerSecond,
+    groupPerMinute: config.limits.groupPerMinute,
+    now: () => clock.monotonic(),
+  });
+  const outbound = new OutboundFlow({
+    store,
+    pacing,
+    sender: (name) => senders.get(name),
+    onUncertain: config.delivery.onUncertain,
+    webhookMarginMs: config.delivery.webhookMarginMs,
+    quota,
+    clock,
+    logger,
+    metrics,
+  });
+  outbound.seedPacing();
+  const messages = new Messages({
+    store,
+    accounts: () => [...accounts.keys()],
+    clock,
+    logger,
+    metrics,
+    onAppended: (lane) => outbox.changed(lane),
+    refusal: () => disk.refusal("api"),
+    bounds: config.limits,
+  });
+  const notices = new Notices({
+    store,
+    messages,
+    language: config.language,
+    enabled: config.notices,
+    awayAfterMs: config.notices.awayAfterMs,
+    gatewayAway: () => gatewayGate.shutSince !== undefined,
+    isHeld: (lane) => inbox.isHeld(lane),
+    affordable: (account) => quota.affordable(account),
+    clock,
+    logger,
+  });
+  const outbox = new LaneRunner({
+    ...lanes,
+    queue: "outbox",
+    concurrency: config.delivery.concurrency,
+    retry: { ...retry, maxAgeMs: config.delivery.maxAgeMs, onUncertain: config.delivery.onUncertain },
+    gate: (lane) => outbound.admission(lane),
+    work: (entry, signal) => outbound.deliver(entry, signal),
+    onSettled: (entry, settlement) => {
+      if (settlement.state !== "open") messages.settled(entry.id);
+      if (settlement.state === "dead") notices.givenUp(entry, settlement.error.code);
+    },
+  });
+
+  const handshake = new Handshake({
+    url: eventsUrl,
+    accounts: () => [...accounts.values()],
+    token,
+    userAgent,
+    dispatcher: gatewayDispatcher,
+    logger,
+    metrics,
+    onReady: () => {
+      gatewayGate.probeNow();
+    },
+    insideContainer: overrides.insideContainer ?? false,
+    ...(overrides.gatewayTimings && { timings: { ...overrides.gatewayTimings, timeoutMs: 10_000 } }),
+  });
+
+  const lag = new LagWatch({
+    store,
+    clock,
+    logger,
+    metrics,
+    ...(overrides.lagEveryMs !== undefined && { everyMs: overrides.lagEveryMs }),
+  });
+  const gates = [
+    { account: undefined, gate: gatewayGate },
+    ...[...senders].flatMap(([account, sender]) => Object.values(sender.gates).map((gate) => ({ account, gate }))),
+  ];
+  const health = (): HealthReport =>
+    reportHealth({
+      version,
+      services: supervisor.services,
+      accounts: parts.map((account) => accountHealth(account, clock)),
+      stopping: stopping(),
+    });
+  const http: HttpServer = new HttpServer({
+    host: config.server.host,
+    port: config.server.port,
+    version,
+    grants: () => grantsOf(config, accounts),
+    messages,
+    deadLetters: new DeadLetters({
+      store,
+      clock,
+      logger,
+      onReplayed: (queue, lane) => (queue === "inbox" ? inbox : outbox).changed(lane),
+    }),
+    health,
+    status: (scope) => statusReport({ scope, version, accounts: parts, store, handshake, quota, lag, gates, clock }),
+    probeStore: () => void store.counts("inbox"),
+    metrics,
+    metricsPublic: config.metrics.public,
+    sampleMetrics: () => {
+      sampleQueues(metrics, store, clock);
+      quota.sample();
+    },
+    logger,
+  });
+  const intake: Service = {
+    name: "intake",
+    start: () => Promise.resolve(),
+    stop: () => {
+      http.refuseWork();
+      messages.releaseWaiters();
+      return Promise.resolve();
+    },
+    health: () => ({ status: "ok" }),
+  };
+  const clockOffsets = (): number[] => sessions.map((session) => session.clockOffset());
+  const retention = new Retention({ store, clock, logger, keep: config.retention, clockOffsets });
+  const clockWatch = new ClockWatch({
+    clock,
+    logger,
+    metrics,
+    onStep: async () => {
+      await Promise.all([inbox.clockStepped(), outbox.clockStepped()]);
+    },
+    ...(overrides.watch?.everyMs !== undefined && { everyMs: overrides.watch.everyMs }),
+  });
+  // Stop runs this backwards: the Stream first, then the inbox, then no new API work, then the outbox.
+  const supervisor: Supervisor = new Supervisor(
+    [quota, disk, clockWatch, retention, lag, http, notices, outbox, intake, handshake, inbox, ...sessions],
+    logger,
+  );
+  return {
+    supervisor,
+    http,
+    health,
+    async close() {
+      for (const sender of senders.values()) sender.close();
+      gatewayGate.close();
+      pacing.close();
+      await Promise.all([dingtalkDispatcher.close(), gatewayDispatcher.close()]);
+      await store.close();
+    },
+  };
+}
+
+function derivedToken(account: Account | undefined): string {
+  return account ? deriveToken(account.appKey, account.appSecret) : "";
+}
+
+/** BRIDGE_TOKEN speaks for all accounts; without it each account's derived token speaks for its own. */
+function grantsOf(config: Config, accounts: Map<string, Account>): Grant[] {
+  if (config.tokens.length > 0) return config.tokens.map((token) => ({ token, scope: { account: undefined } }));
+  return [...accounts.values()].map((account) => ({ token: derivedToken(account), scope: { account: account.name } }));
+}

@@ -1,0 +1,155 @@
+/**
+ * `npm run soak -- --minutes 30`: a steady load both ways while the network, DingTalk's Stream and the gateway misbehave,
+ * then a verification: everything accepted was delivered, in order, and memory, handles and the WAL did not grow. Ends
+ * with status 1 when a promise was broken or something grows.
+ */
+import { existsSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { brokenPromises } from "../crash/ledger.ts";
+import { Stage } from "../crash/stage.ts";
+import { BUILT_MAIN } from "../support/daemon.ts";
+import { FaultProxy } from "../support/fault-proxy.ts";
+import { type Sample, gauge, printSamples, slopePerMinute, total } from "./samples.ts";
+import { stormy } from "./weather.ts";
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string", default: "30" },
+    /** Messages a second. */
+    rate: { type: "string", default: "50" },
+    conversations: { type: "string", default: "50" },
+    /** The compiled daemon instead of the sources. */
+    built: { type: "boolean", default: false },
+  },
+});
+const minutes = Number(values.minutes);
+const MAX_WAL_MB = 64;
+/** The heap is warm after a third of the run, at least this long. */
+const WARM_UP_S = 20;
+/**
+ * RSS of a process that leaks nothing still moves: V8 lets its young generation grow and returns pages late (seen: ±8 MB
+ * within a minute). What counts is growth that adds up: the slope over the time after warm-up, as megabytes.
+ */
+const MAX_GROWTH_MB = 16;
+/** A shorter time says nothing about a slope. */
+const SLOPE_NEEDS_S = 240;
+const MAX_RSS_MB = 350;
+const MAX_LOOP_P99_MS = 50;
+const MAX_MORE_HANDLES = 40;
+const DRAIN_MS = 150_000;
+
+const proxies: { dingtalk: FaultProxy; gateway: FaultProxy } = {
+  dingtalk: await FaultProxy.start(),
+  gateway: await FaultProxy.start(),
+};
+const stage = await Stage.set({
+  mode: { kind: "turns", turnMs: 500, retryAfterS: 1 },
+  conversations: Number(values.conversations),
+  errorRate: 0.05,
+  redeliverMs: 2_000,
+  through: (ports) => {
+    proxies.dingtalk.target = ports.dingtalk;
+    proxies.gateway.target = ports.gateway;
+    return Promise.resolve({ dingtalkUrl: proxies.dingtalk.url, gatewayUrl: proxies.gateway.url });
+  },
+  ...(values.built && { main: BUILT_MAIN }),
+});
+const unhandled: unknown[] = [];
+process.on("unhandledRejection", (reason) => unhandled.push(reason));
+const samples: Sample[] = [];
+const began = performance.now();
+
+try {
+  await stage.connect();
+  const storm = new AbortController();
+  await stage.dingtalk.call("write", {
+    prefix: "s",
+    perSecond: Number(values.rate),
+    conversations: Number(values.conversations),
+  });
+  const weather = stormy(stage, proxies, storm.signal);
+  await sampleFor(minutes * 60);
+  storm.abort();
+  const made = await weather;
+  await stage.dingtalk.call("hush");
+  await stage.drain(DRAIN_MS);
+  const metrics = await (await stage.api("/metrics")).text();
+  samples.push(await sample());
+  const verdict = stage.ledger.judge();
+  const broken = [
+    // Repeats have many causes here and are counted, not judged.
+    ...brokenPromises(verdict, { turns: Infinity, sends: Infinity }),
+    ...grown(),
+    ...unhandled.map((reason) => `unhandled rejection: ${String(reason)}`),
+    ...(await stage.end()),
+  ];
+  printSamples(samples);
+  const { lostInbound, lostOutbound, disorderInbound, disorderOutbound, ...counts } = verdict;
+  console.log({
+    ...counts,
+    lost: lostInbound.length + lostOutbound.length,
+    outOfOrder: disorderInbound.length + disorderOutbound.length,
+    uncertain: total(metrics, "dingtalk_bridge_uncertain_total"),
+    connects: total(metrics, "dingtalk_bridge_stream_connects_total"),
+    weather: made,
+  });
+  if (broken.length > 0) console.error("broken:", broken, [...new Set(stage.daemon.errors)].slice(-10).join("\n"));
+  console.log(broken.length > 0 ? "0 passed, 1 failed" : "1 passed, 0 failed");
+  process.exitCode = broken.length > 0 ? 1 : 0;
+} finally {
+  await stage.clear();
+  await proxies.dingtalk.close();
+  await proxies.gateway.close();
+}
+
+async function sampleFor(seconds: number): Promise<void> {
+  const everyMs = Math.max(2_000, (seconds * 1_000) / 60);
+  while (performance.now() - began < seconds * 1_000) {
+    await delay(everyMs);
+    stage.note();
+    samples.push(await sample());
+  }
+}
+
+async function sample(): Promise<Sample> {
+  const wal = join(stage.dataDir, "bridge.db-wal");
+  const metrics = await stage.api("/metrics").then(
+    (answer) => answer.text(),
+    () => "",
+  );
+  const lag = gauge(metrics, "nodejs_eventloop_lag_p99_seconds");
+  return {
+    at: (performance.now() - began) / 1_000,
+    rssMb: stage.daemon.rssMb(),
+    handles: stage.daemon.handles(),
+    walMb: existsSync(wal) ? statSync(wal).size / 2 ** 20 : 0,
+    loopP99Ms: lag === undefined ? undefined : lag * 1_000,
+  };
+}
+
+function grown(): string[] {
+  const warm = samples.filter(({ at }) => at >= Math.max(WARM_UP_S, minutes * 20));
+  const first = warm[0];
+  const last = warm.at(-1);
+  if (!first || !last) return ["too short a run to see growth"];
+  const slope = slopePerMinute(warm.map(({ at, rssMb }) => ({ at, value: rssMb })));
+  const judged = last.at - first.at >= SLOPE_NEEDS_S;
+  const growth = judged ? (slope * (last.at - first.at)) / 60 : 0;
+  const most = Math.max(...samples.map(({ rssMb }) => rssMb));
+  const wal = Math.max(...samples.map(({ walMb }) => walMb));
+  const lags = warm.flatMap(({ loopP99Ms }) => loopP99Ms ?? []).toSorted((a, b) => a - b);
+  const lag = lags[Math.floor(lags.length / 2)];
+  console.log(
+    `RSS ${slope.toFixed(2)} MB/min after warm-up${judged ? "" : " (too short a run to judge it)"}, WAL at most ${wal.toFixed(1)} MB, ` +
+      `event loop p99 ${lag === undefined ? "not exported" : `${lag.toFixed(1)} ms (median of the samples)`}`,
+  );
+  return [
+    ...(growth > MAX_GROWTH_MB ? [`RSS grew by ${growth.toFixed(1)} MB after warm-up`] : []),
+    ...(most > MAX_RSS_MB ? [`RSS of ${most.toFixed(0)} MB`] : []),
+    ...(wal >= MAX_WAL_MB ? [`the WAL had ${wal.toFixed(1)} MB`] : []),
+    ...(last.handles > first.handles + MAX_MORE_HANDLES ? [`handles: ${first.handles} → ${last.handles}`] : []),
+    ...(lag !== undefined && lag > MAX_LOOP_P99_MS ? [`event loop p99 ${lag.toFixed(1)} ms`] : []),
+  ];
+}
