@@ -6,7 +6,8 @@ import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import JSON5 from "json5";
 import { Value } from "typebox/value";
-import { ACCOUNT_FIELDS, FILE_VARIABLES, listSettings } from "../src/config-schema.ts";
+import { listSettings } from "../src/config-schema.ts";
+import { ACCOUNT_FIELDS, FILE_VARIABLES } from "../src/config-variables.ts";
 import { EnvelopeSchema } from "../src/domain/envelope.ts";
 import { type Page, readPage } from "./docs-page.ts";
 
