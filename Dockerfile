@@ -19,6 +19,7 @@ LABEL org.opencontainers.image.title="dingtalk-bridge" \
       org.opencontainers.image.description="Connects DingTalk robots (Stream mode) to an OpenClaw gateway: durable, ordered, rate-limited" \
       org.opencontainers.image.licenses="MIT"
 ENV NODE_ENV=production \
+    NODE_OPTIONS=--max-semi-space-size=2 \
     BRIDGE_DATA_DIR=/data
 WORKDIR /app
 COPY package.json LICENSE README.md README.zh-CN.md CHANGELOG.md ./

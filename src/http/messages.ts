@@ -41,7 +41,7 @@ export const messageRoutes: FastifyPluginAsyncTypebox<{ messages: Messages; stop
       });
       if (waitS === undefined) return reply.status(202).send(accepted);
       reply.header("preference-applied", `wait=${waitS}`);
-      const gone = AbortSignal.any([stopping, closed(request.raw.socket)]);
+      const gone = AbortSignal.any([stopping, closed(reply.raw)]);
       const view = await messages.wait(accepted.id, request.scope, waitS * 1_000, gone);
       const final = view && (view.status === "delivered" || view.status === "cancelled" || view.status === "dead");
       return reply.status(final ? 200 : 202).send({ ...accepted, ...view });
@@ -92,8 +92,9 @@ function readWait(value: string | string[] | undefined): number | undefined {
   return match ? Math.min(Number(match[1]), LONGEST_WAIT_S) : undefined;
 }
 
-function closed(socket: NodeJS.EventEmitter): AbortSignal {
+/** The response, not the socket: a kept connection would collect a listener for every request. */
+function closed(response: NodeJS.EventEmitter): AbortSignal {
   const controller = new AbortController();
-  socket.once("close", () => controller.abort());
+  response.once("close", () => controller.abort());
   return controller.signal;
 }

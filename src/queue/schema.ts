@@ -104,6 +104,8 @@ const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (robot, budget)
   ) STRICT, WITHOUT ROWID;
   `,
+  // `limits.perPersonPerDay` counts a person's messages: without it the count took 13 % of the processor under load.
+  "CREATE INDEX entries_sender ON entries (account, sender, created_at) WHERE queue = 'inbox' AND sender IS NOT NULL",
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;
