@@ -7,10 +7,7 @@ import { Accepted, CONTENT_TYPES, Id, MessageBody, MessageState, ProblemSchema }
 const LONGEST_WAIT_S = 60;
 
 /** `POST /v1/messages`, `GET` and `DELETE /v1/messages/:id` (design §6). */
-export const messageRoutes: FastifyPluginAsyncTypebox<{ messages: Messages; stopping: AbortSignal }> = async (
-  app,
-  { messages, stopping },
-) => {
+export const messageRoutes: FastifyPluginAsyncTypebox<{ messages: Messages }> = async (app, { messages }) => {
   app.post(
     "/v1/messages",
     {
@@ -41,8 +38,8 @@ export const messageRoutes: FastifyPluginAsyncTypebox<{ messages: Messages; stop
       });
       if (waitS === undefined) return reply.status(202).send(accepted);
       reply.header("preference-applied", `wait=${waitS}`);
-      const gone = AbortSignal.any([stopping, closed(reply.raw)]);
-      const view = await messages.wait(accepted.id, request.scope, waitS * 1_000, gone);
+      // A stop of the daemon releases whoever waits (Messages.releaseWaiters).
+      const view = await messages.wait(accepted.id, request.scope, waitS * 1_000, closed(reply.raw));
       const final = view && (view.status === "delivered" || view.status === "cancelled" || view.status === "dead");
       return reply.status(final ? 200 : 202).send({ ...accepted, ...view });
     },

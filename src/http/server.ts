@@ -124,7 +124,7 @@ export async function buildServer(options: HttpServerOptions, refusing: AbortSig
   await app.register(operationRoutes, { ...options, authenticate });
   await app.register(async (api) => {
     api.addHook("onRequest", authenticate);
-    await api.register(messageRoutes, { messages: options.messages, stopping: refusing });
+    await api.register(messageRoutes, { messages: options.messages });
     await api.register(deadLetterRoutes, { deadLetters: options.deadLetters });
   });
   await app.ready();
