@@ -1,6 +1,9 @@
 /** Below this many served items the array is not worth copying. */
 const COMPACT_AT = 1_000;
 
+/** Items that need nothing from outside (a lane that parks at once) are served without a turn of the event loop in between. */
+const TURN_AFTER = 200;
+
 /**
  * A fixed number of workers that serve items first come, first served. An item that waits costs one array slot:
  * 100,000 waiting tasks in p-queue took 120 MB and blocked the event loop for 450 ms (measured).
@@ -11,6 +14,7 @@ export class Workers<T extends object> {
   #waiting: T[] = [];
   #first = 0;
   #busy = 0;
+  #served = 0;
   #whenIdle: (() => void)[] = [];
 
   /** `serve` must not reject. */
@@ -43,7 +47,11 @@ export class Workers<T extends object> {
   async #work(): Promise<void> {
     // Lets `push` return first: its caller may not have finished with the item.
     await Promise.resolve();
-    for (let item = this.#next(); item; item = this.#next()) await this.#serve(item);
+    for (let item = this.#next(); item; item = this.#next()) {
+      await this.#serve(item);
+      this.#served += 1;
+      if (this.#served % TURN_AFTER === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
     // In the same step as the look that found nothing, so that no push falls in between.
     this.#busy -= 1;
     if (this.#busy > 0) return;
