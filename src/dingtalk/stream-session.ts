@@ -6,6 +6,7 @@ import type { Clock } from "../ops/clock.ts";
 import type { Logger } from "../ops/logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { Health, Service } from "../ops/service.ts";
+import { Transitions } from "../ops/transitions.ts";
 import type { PushFrame, SystemFrame } from "./frame.ts";
 import type { Subscription } from "./open-connection.ts";
 import { StreamGaps } from "./stream-gap.ts";
@@ -65,7 +66,7 @@ export class StreamSession implements Service {
   readonly #links = new Set<StreamLink>();
   readonly #drains = new Map<StreamLink, Promise<void>>();
   /** Starts and stops, one after another. */
-  #transition: Promise<void> = Promise.resolve();
+  readonly #transitions = new Transitions();
   #life: { waiter: Waiter; loop: Promise<void> } | undefined;
   #state: StreamState = "stopped";
   #number = 0;
@@ -115,7 +116,7 @@ export class StreamSession implements Service {
 
   /** Returns when the first attempt has begun; its result shows in `health`. */
   start(): Promise<void> {
-    return this.#then(() => {
+    return this.#transitions.run(() => {
       if (this.#life !== undefined) return;
       this.#failures = 0;
       this.#health.reset();
@@ -129,7 +130,7 @@ export class StreamSession implements Service {
 
   /** Pushes in flight are stored and acked, then the connection is closed; when `signal` aborts it is cut. */
   stop({ signal }: { signal: AbortSignal }): Promise<void> {
-    return this.#then(async () => {
+    return this.#transitions.run(async () => {
       const life = this.#life;
       if (life === undefined) return;
       life.waiter.stop();
@@ -142,12 +143,6 @@ export class StreamSession implements Service {
       this.#state = "stopped";
       this.#logger.info("stream stopped");
     });
-  }
-
-  #then(step: () => void | Promise<void>): Promise<void> {
-    const done = this.#transition.then(step);
-    this.#transition = done.catch(() => {});
-    return done;
   }
 
   async #run(waiter: Waiter): Promise<void> {

@@ -1,6 +1,6 @@
 const DAY_MS = 24 * 60 * 60_000;
 /** DingTalk's day, and its months, change at 00:00 Asia/Shanghai, which has had no summer time since 1991. */
-const SHANGHAI_OFFSET_MS = 8 * 60 * 60_000;
+export const SHANGHAI_OFFSET_MS = 8 * 60 * 60_000;
 
 /** Epoch milliseconds of the last midnight in Asia/Shanghai. */
 export function dayStart(now: number): number {

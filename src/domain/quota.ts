@@ -1,3 +1,4 @@
+import { SHANGHAI_OFFSET_MS } from "./day.ts";
 import type { Outcome } from "./outcome.ts";
 
 /** DingTalk's two monthly budgets: paid Open API calls, and Webhook & Stream units (dingtalk-protocol.md §5.1). */
@@ -119,8 +120,6 @@ export interface QuotaMonth {
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
-/** China has no daylight saving time. */
-const SHANGHAI_OFFSET_MS = 8 * HOUR_MS;
 
 export function monthAt(now: number): QuotaMonth {
   const there = new Date(now + SHANGHAI_OFFSET_MS);

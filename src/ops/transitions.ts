@@ -2,7 +2,7 @@
 export class Transitions {
   #last: Promise<unknown> = Promise.resolve();
 
-  run<T>(transition: () => Promise<T>): Promise<T> {
+  run<T>(transition: () => T | Promise<T>): Promise<T> {
     const next = this.#last.then(transition, transition);
     this.#last = next;
     return next;
