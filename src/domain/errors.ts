@@ -58,6 +58,21 @@ export type ErrorCode =
   | "no_route"
   | "pacing"
   | "account_unknown"
+  // media
+  | "media_pending"
+  | "media_not_fetched"
+  | "media_expired"
+  | "media_too_large"
+  | "media_empty"
+  | "media_unsupported"
+  | "media_unknown"
+  | "media_url_refused"
+  // cards
+  | "card_template_missing"
+  | "card_unknown"
+  // replies that grow
+  | "stream_unknown"
+  | "stream_closed"
   // the API
   | "unauthorized"
   | "invalid_request"
@@ -67,6 +82,7 @@ export type ErrorCode =
   | "idempotency_key_reused"
   | "not_found"
   | "already_sent"
+  | "recalled"
   | "not_cancellable"
   | "stopping"
   | "internal";

@@ -17,10 +17,20 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   unauthorized: 401,
   account_forbidden: 403,
   not_found: 404,
+  stream_unknown: 404,
+  stream_closed: 409,
   already_sent: 409,
   not_cancellable: 409,
   account_required: 422,
   account_unknown: 422,
+  card_template_missing: 422,
+  card_unknown: 422,
+  media_empty: 400,
+  // A body that names it; an upload that is it gets 413 from its own route.
+  media_too_large: 422,
+  media_unknown: 422,
+  media_unsupported: 422,
+  media_url_refused: 422,
   content_type_not_supported: 422,
   idempotency_key_reused: 422,
   queue_full: 503,
@@ -34,9 +44,11 @@ const TITLES: Record<number, string> = {
   401: "Unauthorized",
   403: "Forbidden",
   404: "Not Found",
+  408: "Request Timeout",
   409: "Conflict",
   413: "Content Too Large",
   415: "Unsupported Media Type",
+  416: "Range Not Satisfiable",
   422: "Unprocessable Content",
   500: "Internal Server Error",
   503: "Service Unavailable",
@@ -77,7 +89,8 @@ export function errorHandler(logger: Logger) {
 
 function fromError(error: FastifyError | BridgeError, request: FastifyRequest, logger: Logger): Problem {
   if (error instanceof BridgeError) {
-    const problem = problemOf(error.code, error.message, { mend: error.mend });
+    const fallback = error.retryable && STATUS[error.code] === undefined ? { status: 503 } : {};
+    const problem = problemOf(error.code, error.message, { mend: error.mend, ...fallback });
     // What lasts, and hits every caller, has a line of its own where it begins.
     if (problem.status >= 500 && !TOLD.has(error.code))
       logger.error({ err: error, route: request.routeOptions.url }, "API call failed");
