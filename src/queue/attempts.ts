@@ -8,6 +8,8 @@ import { type RetryPolicy, crashLoop, peerWasAway, settlementOf } from "./settle
 import type { Entry, QueueStore, Settlement } from "./store.ts";
 
 const STORE_PAUSE_MS = 1_000;
+/** Waiting that every busy conversation sees: nothing an operator should read about. */
+const USUAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["pacing", "media_pending"]);
 
 export interface AttemptOptions {
   store: QueueStore;
@@ -161,7 +163,7 @@ export class Attempts {
     else if (settlement.state === "dead") logger.error({ ...fields, ...settlement.error }, "entry is a dead letter");
     else if (settlement.state === "open") {
       const line = { ...fields, ...settlement.error, inMs: settlement.dueAt - clock.now() };
-      const usual = outcome === "held" || settlement.error?.code === "pacing";
+      const usual = outcome === "held" || (settlement.error !== undefined && USUAL.has(settlement.error.code));
       logger[usual ? "debug" : "warn"](line, "entry is tried again later");
     }
   }

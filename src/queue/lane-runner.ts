@@ -161,12 +161,24 @@ export class LaneRunner implements Service {
 
   /** The peer is back: lanes that wait because it was away try at once. */
   retryNow(): void {
-    for (const lane of this.#lanes.values()) {
-      if (lane.away === 0 || lane.timer === undefined) continue;
-      clearTimeout(lane.timer);
-      lane.hurried = true;
-      this.#enter(lane);
+    for (const lane of this.#lanes.values()) if (lane.away > 0) this.#hurry(lane);
+  }
+
+  /** What this entry waited for is there. Nothing comes before its turn: another entry that is the lane's next keeps its time. */
+  hurry(name: string, seq: number): void {
+    const lane = this.#lanes.get(name);
+    try {
+      if (lane && this.#turns.isNext(name, seq)) this.#hurry(lane);
+    } catch {
+      // The store cannot be read: the entry's own time will come.
     }
+  }
+
+  #hurry(lane: Lane): void {
+    if (lane.timer === undefined) return;
+    clearTimeout(lane.timer);
+    lane.hurried = true;
+    this.#enter(lane);
   }
 
   /**

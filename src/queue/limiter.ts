@@ -16,17 +16,21 @@ export class WindowLimiter {
     this.#windowMs = options.windowMs;
   }
 
-  /** Settles with the task, while its slot is held one window longer. */
-  run<T>(task: () => Promise<T>): Promise<T> {
+  /**
+   * Settles with the task, while its slot is held one window longer. Of those that wait the highest `priority` (default 0) goes first,
+   * and among equals the first that came.
+   */
+  run<T>(task: () => Promise<T>, { priority = 0 }: { priority?: number } = {}): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    void this.#queue.add(async () => {
+    const held = async (): Promise<void> => {
       try {
         resolve(await task());
       } catch (error) {
         reject(error instanceof Error ? error : new Error(String(error)));
       }
       await this.#hold();
-    });
+    };
+    void this.#queue.add(held, { priority });
     return promise;
   }
 

@@ -5,8 +5,8 @@ import type { Conversation, Entry, EntryState, LaneHead, Part, QueueName } from 
 
 export type Row = Record<string, SQLOutputValue>;
 
-const text = (value: SQLOutputValue | undefined): string => String(value ?? "");
-const optional = (value: SQLOutputValue | undefined): string | undefined =>
+export const text = (value: SQLOutputValue | undefined): string => String(value ?? "");
+export const optional = (value: SQLOutputValue | undefined): string | undefined =>
   value === null || value === undefined ? undefined : String(value);
 const receipt = (value: SQLOutputValue | undefined): Receipt | undefined =>
   typeof value === "string" ? (JSON.parse(value) as Receipt) : undefined;

@@ -8,7 +8,7 @@ import { BridgeError } from "../domain/errors.ts";
  * `entries_open` makes a lane's head an index look-up (3–7 µs with 100,000 rows behind a blocked lane; a claim query
  * that searches for earlier entries of the lane was tried and took 95 ms).
  */
-const MIGRATIONS: readonly string[] = [
+export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE entries (
     seq          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -106,6 +106,97 @@ const MIGRATIONS: readonly string[] = [
   `,
   // `limits.perPersonPerDay` counts a person's messages: without it the count took 13 % of the processor under load.
   "CREATE INDEX entries_sender ON entries (account, sender, created_at) WHERE queue = 'inbox' AND sender IS NOT NULL",
+  // Files, what they are fetched for and used by, and what DingTalk has of them already (queue/media-store.ts). A fetch names its file
+  // without a foreign key: that the file was there must be known after it has expired.
+  // `parts_sent` is the journal of what was sent: DingTalk names a message by `processQueryKey` when somebody quotes it.
+  `
+  CREATE TABLE media (
+    id          TEXT PRIMARY KEY,
+    account     TEXT NOT NULL,
+    origin      TEXT NOT NULL CHECK (origin IN ('inbound', 'upload', 'url')),
+    mime_type   TEXT NOT NULL,
+    bytes       INTEGER NOT NULL,
+    sha256      TEXT NOT NULL,
+    file_name   TEXT,
+    duration_ms INTEGER,
+    width       INTEGER,
+    height      INTEGER,
+    created_at  INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX media_age ON media (created_at, id, bytes);
+
+  CREATE TABLE media_fetches (
+    entry        INTEGER NOT NULL REFERENCES entries (seq) ON DELETE CASCADE,
+    n            INTEGER NOT NULL,
+    fetch        TEXT NOT NULL,
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    media        TEXT,
+    error_code   TEXT,
+    error_detail TEXT,
+    PRIMARY KEY (entry, n)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX media_fetches_unfinished ON media_fetches (entry, n) WHERE media IS NULL AND error_code IS NULL;
+  CREATE INDEX media_fetches_media ON media_fetches (media) WHERE media IS NOT NULL;
+
+  CREATE TABLE media_uses (
+    entry INTEGER NOT NULL REFERENCES entries (seq) ON DELETE CASCADE,
+    media TEXT NOT NULL,
+    PRIMARY KEY (entry, media)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX media_uses_media ON media_uses (media);
+
+  CREATE TABLE media_uploads (
+    account  TEXT NOT NULL,
+    sha256   TEXT NOT NULL,
+    type     TEXT NOT NULL,
+    media_id TEXT NOT NULL,
+    at       INTEGER NOT NULL,
+    PRIMARY KEY (account, sha256, type)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE INDEX parts_sent ON parts (json_extract(receipt, '$.processQueryKey'))
+  WHERE json_extract(receipt, '$.processQueryKey') IS NOT NULL;
+  `,
+  // Replies that grow and the cards that show them (queue/stream-store.ts); reactions to be taken back (queue/indicator-store.ts).
+  `
+  CREATE TABLE streams (
+    rowid        INTEGER PRIMARY KEY,
+    id           TEXT NOT NULL UNIQUE,
+    account      TEXT NOT NULL,
+    lane         TEXT NOT NULL,
+    target       TEXT NOT NULL,
+    in_reply_to  TEXT,
+    idle_ms      INTEGER NOT NULL,
+    mode         TEXT NOT NULL CHECK (mode IN ('card', 'buffered')),
+    format       TEXT NOT NULL CHECK (format IN ('markdown', 'text')),
+    out_track_id TEXT NOT NULL UNIQUE,
+    template_id  TEXT NOT NULL,
+    template_key TEXT NOT NULL,
+    card         TEXT NOT NULL CHECK (card IN ('none', 'creating', 'shown', 'finished', 'failed')),
+    text         TEXT NOT NULL,
+    seq          INTEGER NOT NULL,
+    state        TEXT NOT NULL CHECK (state IN ('open', 'closed')),
+    shown_text   TEXT NOT NULL,
+    digest       TEXT,
+    finished_by  TEXT CHECK (finished_by IN ('gateway', 'idle', 'restart')),
+    message_id   TEXT,
+    created_at   INTEGER NOT NULL,
+    closed_at    INTEGER,
+    CHECK ((state = 'closed') = (closed_at IS NOT NULL))
+  ) STRICT;
+  CREATE INDEX streams_open ON streams (created_at) WHERE state = 'open';
+  CREATE INDEX streams_lane ON streams (lane) WHERE state = 'open';
+  CREATE INDEX streams_closed ON streams (closed_at) WHERE state = 'closed';
+
+  CREATE TABLE indicators (
+    account         TEXT NOT NULL,
+    msg_id          TEXT NOT NULL,
+    conversation_id TEXT NOT NULL,
+    name            TEXT NOT NULL,
+    at              INTEGER NOT NULL,
+    PRIMARY KEY (account, msg_id)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

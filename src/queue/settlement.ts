@@ -23,7 +23,12 @@ const OWN_FAULTS = 5;
 const FEW_ATTEMPTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["internal", "dingtalk_rejected"]);
 
 /** Nothing was tried, so the entry does not die of its age: an account that is not configured, a pause, a stop. */
-const NOT_TRIED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["account_unknown", "pacing", "interrupted"]);
+const NOT_TRIED: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "account_unknown",
+  "pacing",
+  "interrupted",
+  "media_pending",
+]);
 
 /** Entries that saw this many crashes are run one at a time, so that bystanders are not blamed for the next one. */
 export const SUSPECT_AFTER_CRASHES = 2;

@@ -1,5 +1,8 @@
 import type { DatabaseSync, SQLOutputValue } from "node:sqlite";
 
+/** Of the entries of a card's lane (`cardLane` in store.ts). */
+const IS_CARD = "substr(lane, length(account) + 1, 6) = char(10) || 'card:'";
+
 /** Every statement of the store, prepared once. */
 export function prepareStatements(db: DatabaseSync) {
   const p = (sql: string) => db.prepare(sql);
@@ -23,6 +26,14 @@ export function prepareStatements(db: DatabaseSync) {
     insertPart: p("INSERT INTO parts (entry, n, body) VALUES (?, ?, ?)"),
     parts: p("SELECT * FROM parts WHERE entry = ? ORDER BY n"),
     deliverPart: p("UPDATE parts SET receipt = ? WHERE entry = ? AND n = ?"),
+    // The expression is that of the index parts_sent, to the letter.
+    sentMessage: p(`
+      SELECT parts.body, json_extract(parts.receipt, '$.at') AS at, entries.id FROM parts JOIN entries ON seq = entry
+      WHERE json_extract(parts.receipt, '$.processQueryKey') = ? AND account = ? AND queue = 'outbox'
+      ORDER BY entry DESC, n DESC LIMIT 1`),
+    recalled: p(`
+      UPDATE entries SET state = 'cancelled', settled_at = :at, error_code = 'recalled', error_detail = 'taken back after it was sent'
+      WHERE queue = :queue AND id = :id AND state = 'delivered'`),
 
     heads: (queue: string) => heads.all(queue) as unknown as SQLOutputValue[][],
     head: p(`
@@ -40,17 +51,20 @@ export function prepareStatements(db: DatabaseSync) {
       SELECT count(*) AS n FROM entries
       WHERE queue = 'inbox' AND account = ? AND sender = ? AND created_at >= ?
         AND ifnull(error_code, '') NOT IN ('person_limit', 'quota_exhausted')`),
-    // Settled lately, or first of its lane: nothing else can have been sent in part or without an answer.
+    // Settled lately, or first of its lane: nothing else can have been sent in part or without an answer. What is done to a card is
+    // no message to its conversation: `recentSends` leaves out the lanes of `cardLane`. `+` keeps the planner from going through all
+    // of the outbox instead of what was settled lately.
     recentSends: p(`
       WITH sent AS (
-        SELECT seq, lane, 0 AS uncertain FROM entries WHERE queue = 'outbox' AND state <> 'open' AND settled_at >= :from
+        SELECT seq, lane, 0 AS uncertain, ${IS_CARD} AS card
+        FROM entries WHERE +queue = 'outbox' AND state <> 'open' AND settled_at >= :from
         UNION ALL
-        SELECT seq, lane, uncertain AND crashes FROM entries
+        SELECT seq, lane, uncertain AND crashes, ${IS_CARD} FROM entries
         WHERE seq IN (SELECT min(seq) FROM entries WHERE queue = 'outbox' AND state = 'open' GROUP BY lane)
       )
       SELECT lane, json_extract(receipt, '$.at') AS at FROM sent JOIN parts ON entry = seq
-      WHERE receipt IS NOT NULL AND json_extract(receipt, '$.at') >= :from
-      UNION ALL SELECT lane, :now FROM sent WHERE uncertain
+      WHERE receipt IS NOT NULL AND json_extract(receipt, '$.at') >= :from AND NOT card
+      UNION ALL SELECT lane, :now FROM sent WHERE uncertain AND NOT card
       ORDER BY at`),
     // What nobody has taken yet ends at once; what is under way ends if it is not taken now.
     cancelOf: p(`
@@ -111,6 +125,7 @@ export function prepareStatements(db: DatabaseSync) {
       SELECT * FROM conversations WHERE account = ? AND staff_id = ? AND kind = 'direct'
       ORDER BY last_seen DESC LIMIT 1`),
     mergeLane: p("UPDATE entries SET lane = :to WHERE queue = 'outbox' AND lane = :from AND state = 'open'"),
+    mergeStreams: p("UPDATE streams SET lane = :to WHERE lane = :from AND state = 'open'"),
 
     // Both conditions on `state`: the planner needs the first to use the partial index entries_settled.
     purgeSettled: p(`

@@ -1,6 +1,9 @@
 import type { ErrorCode } from "../domain/errors.ts";
 import type { Receipt } from "../domain/outcome.ts";
+import type { IndicatorStore } from "./indicator-store.ts";
+import type { MediaStore, NewFetch } from "./media-store.ts";
 import type { Usage } from "./quota-store.ts";
+import type { StreamStore } from "./stream-store.ts";
 
 export type QueueName = "inbox" | "outbox";
 
@@ -31,7 +34,7 @@ export interface NewEntry {
   /** Pieces that are settled one by one, in order. */
   parts?: unknown[];
   /** Refuses the entry, unless it repeats a key, when so many are open in its lane or in its queue. Counts. */
-  atMost?: { lane: number; queue: number };
+  atMost?: { lane: number; queue: number } | undefined;
   /** Commits the entry as already final: something to be listed, never worked on. */
   dead?: EntryError;
   /** Commits the entry as cancelled, and why: kept and traced, not an alarm. */
@@ -42,6 +45,10 @@ export interface NewEntry {
   usage?: Usage;
   /** In the same commit, open entries of this lane by the same sender that nobody has taken become cancelled. */
   cancels?: { lane: string };
+  /** Files of an inbox message to be fetched from DingTalk: stored in the same commit, gone with the entry. */
+  fetches?: readonly NewFetch[];
+  /** Ids of the files that an outbox message uses: kept while it is open. */
+  media?: readonly string[];
 }
 
 export interface Entry {
@@ -119,6 +126,15 @@ export interface Conversation {
   lastSeen: number;
 }
 
+/** A part of an outbox message that reached DingTalk. */
+export interface SentPart {
+  /** The body of the part. */
+  body: unknown;
+  /** Epoch milliseconds of the receipt. */
+  at: number;
+  entryId: string;
+}
+
 export interface QueueCounts {
   open: number;
   dead: number;
@@ -126,11 +142,23 @@ export interface QueueCounts {
   oldestOpenAt: number | undefined;
 }
 
+/** Epoch milliseconds: what was settled, died, or was seen last before these times goes. */
+export interface PurgeOptions {
+  settledBefore: number;
+  deadBefore: number;
+  conversationsBefore: number;
+  /** What webhooks are measured by. */
+  now: number;
+}
+
 /**
  * The durable queues. Reads are synchronous and cheap; writes resolve once they are committed to disk (writes of one
  * turn of the event loop share a commit) and reject with BridgeError `store_unavailable` when they were not.
  */
 export interface QueueStore {
+  readonly media: MediaStore;
+  readonly streams: StreamStore;
+  readonly indicators: IndicatorStore;
   /** Rejects with `internal` when the id, but not the key, is that of another entry, and with `queue_full` by `atMost`. */
   append(entry: NewEntry, conversation?: Conversation): Promise<Appended>;
   heads(queue: QueueName): LaneHead[];
@@ -153,7 +181,13 @@ export interface QueueStore {
   cancel(queue: QueueName, id: string, at: number): Promise<boolean>;
 
   find(queue: QueueName, id: string): Entry | undefined;
+  /** The entry that has this key: what `append` would take for its first. */
+  repeated(queue: QueueName, key: string): Entry | undefined;
   parts(seq: number): Part[];
+  /** The part that DingTalk gave this `processQueryKey`, as long as its entry is kept. */
+  sentMessage(account: string, processQueryKey: string): SentPart | undefined;
+  /** A delivered entry was taken back at DingTalk: cancelled, error `recalled`. False when it is not delivered (any more). */
+  recalled(queue: "outbox", id: string, at: number): Promise<boolean>;
 
   /** Dead letters, newest first, after `before` (a `seq`). */
   deadLetters(options: { accounts?: string[]; limit: number; before?: number }): Entry[];
@@ -167,14 +201,9 @@ export interface QueueStore {
   counts(queue: QueueName): QueueCounts;
   /**
    * Deletes what is older than the retention, some thousand rows a commit, and gives spare room back to the disk; returns
-   * how many entries and conversations went. `now` is what webhooks are measured by.
+   * how many entries, conversations, closed streams and indicators went. Open streams stay, and files: see `media.expire`.
    */
-  purge(options: {
-    settledBefore: number;
-    deadBefore: number;
-    conversationsBefore: number;
-    now: number;
-  }): Promise<number>;
+  purge(options: PurgeOptions): Promise<number>;
   /** Resolves when everything submitted so far is committed; then closes the file. */
   close(): Promise<void>;
 }
@@ -200,11 +229,33 @@ export function isControlLane(lane: string): boolean {
   return lane.endsWith(CONTROL);
 }
 
-/** The parts of a lane's name; `staffId` for a person whose conversation was not known. */
-export function splitLane(lane: string): { account: string; conversationId: string; staffId: string | undefined } {
+const CARD = "card:";
+
+/**
+ * Lane of one live card: what is done to it never waits for the conversation's messages, nor they for it. `outTrackId` is the
+ * bridge's own and never empty.
+ */
+export function cardLane(account: string, outTrackId: string): string {
+  return `${account}\n${CARD}${outTrackId}`;
+}
+
+/**
+ * The parts of a lane's name: `staffId` for a person whose conversation was not known; `outTrackId` for a card, whose lane is
+ * no conversation's: `conversationId` is then "", which is nobody's.
+ */
+export function splitLane(lane: string): {
+  account: string;
+  conversationId: string;
+  staffId: string | undefined;
+  outTrackId: string | undefined;
+} {
   const at = lane.indexOf("\n");
+  const account = lane.slice(0, at);
   const rest = lane.slice(at + 1);
+  if (rest.startsWith(CARD)) {
+    return { account, conversationId: "", staffId: undefined, outTrackId: rest.slice(CARD.length) };
+  }
   const conversationId = isControlLane(lane) ? rest.slice(0, -CONTROL.length) : rest;
   const staffId = conversationId.startsWith("user:") ? conversationId.slice("user:".length) : undefined;
-  return { account: lane.slice(0, at), conversationId, staffId };
+  return { account, conversationId, staffId, outTrackId: undefined };
 }

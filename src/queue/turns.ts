@@ -124,6 +124,11 @@ export class Turns {
     return attempt.finally(() => this.#underWay.delete(seq));
   }
 
+  /** The entry is the first of the lane that the peer does not hold. */
+  isNext(name: string, seq: number): boolean {
+    return this.#front(name).find((one) => !this.#held.has(name, one.seq))?.seq === seq;
+  }
+
   #front(name: string): LaneHead[] {
     const { store, queue } = this.#options;
     const front = store.front(queue, name, this.#held.reach);

@@ -90,6 +90,60 @@ describe("WindowLimiter", () => {
     limiter.close();
   });
 
+  it("takes the highest priority of those that wait, and among equals the first, within the cap", async () => {
+    const task = fc.record({
+      after: fc.nat({ max: 80 }),
+      priority: fc.integer({ min: 0, max: 2 }),
+      takes: fc.nat({ max: 150 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 1, max: 3 }), fc.array(task, { maxLength: 30 }), async (cap, tasks) => {
+        const limiter = new WindowLimiter({ cap, windowMs: 100 });
+        const waiting: { n: number; priority: number }[] = [];
+        const starts: number[] = [];
+        const all: Promise<void>[] = [];
+        for (const [n, { after, priority, takes }] of tasks.entries()) {
+          await vi.advanceTimersByTimeAsync(after);
+          const run = async (): Promise<void> => {
+            const best = waiting.toSorted((a, b) => b.priority - a.priority || a.n - b.n)[0];
+            expect(best?.n).toBe(n);
+            waiting.splice(
+              waiting.findIndex((one) => one.n === n),
+              1,
+            );
+            starts.push(performance.now());
+            await later(takes);
+          };
+          waiting.push({ n, priority });
+          all.push(limiter.run(run, priority === 0 ? {} : { priority }));
+        }
+        await vi.runAllTimersAsync();
+        await Promise.all(all);
+        expect(starts).toHaveLength(tasks.length);
+        expect(most(starts, 100)).toBeLessThanOrEqual(cap);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("lets an urgent task overtake what waits, not what has a slot", async () => {
+    const limiter = new WindowLimiter({ cap: 1, windowMs: 100 });
+    const order: string[] = [];
+    const send = (name: string, priority?: number): Promise<number> =>
+      limiter.run(() => Promise.resolve(order.push(name)), priority === undefined ? undefined : { priority });
+    const all = [
+      send("running"),
+      send("update", 0),
+      send("plain"),
+      send("create", 1),
+      send("finish", 2),
+      send("late", -1),
+    ];
+    await vi.runAllTimersAsync();
+    await Promise.all(all);
+    expect(order).toEqual(["running", "finish", "create", "update", "plain", "late"]);
+  });
+
   it("close frees held slots and leaves no timer", async () => {
     const limiter = new WindowLimiter({ cap: 1, windowMs: 60_000 });
     const order: number[] = [];

@@ -18,6 +18,8 @@ interface ModelEntry {
   uncertain: boolean;
   dueAt: number;
   parts: boolean[];
+  /** Whether each file that is to be fetched is there. */
+  fetches: boolean[];
 }
 /** What the store should hold, in order of commit. */
 type Model = {
@@ -39,10 +41,15 @@ function heads(model: Model, queue: QueueName): object[] {
 }
 
 function compare(model: Model, { store }: Real): void {
-  for (const { parts, ...expected } of model.entries) {
+  for (const { parts, fetches, ...expected } of model.entries) {
     expect(store.find(expected.queue, expected.id)).toMatchObject(expected);
     expect(store.parts(expected.seq).map(({ receipt }) => receipt !== undefined)).toEqual(parts);
+    expect(store.media.fetchesOf(expected.seq).map(({ result }) => result !== undefined)).toEqual(fetches);
   }
+  const unfinished = model.entries.flatMap(({ seq, state, fetches }) =>
+    state === "open" ? fetches.flatMap((there, n) => (there ? [] : [[seq, n]])) : [],
+  );
+  expect(store.media.unfinishedFetches().map(({ seq, n }) => [seq, n])).toEqual(unfinished);
   for (const queue of ["inbox", "outbox"] as const) {
     expect(store.heads(queue)).toEqual(heads(model, queue));
     const of = (state: string): number =>
@@ -73,8 +80,9 @@ function append(queue: QueueName, key: number, lane: number, parts: number, seen
       const id = `main:${key}`;
       const known = model.entries.find((one) => one.queue === queue && one.id === id);
       const fields = { queue, lane: laneOf(lane), parts: Array.from({ length: parts }, (_, i) => i) };
+      const fetches = fields.parts.map((i) => ({ path: [i], type: "image", downloadCode: "code" }) as const);
       const direct = seen ? conversation({ id: `cid${lane}`, staffId: PEOPLE[lane % 2] }) : undefined;
-      const appended = await real.store.append(entry(`${key}`, fields), direct);
+      const appended = await real.store.append(entry(`${key}`, { ...fields, fetches }), direct);
       expect(appended).toMatchObject({ id, duplicate: known !== undefined });
       if (known) expect(appended.seq).toBe(known.seq);
       else {
@@ -82,7 +90,8 @@ function append(queue: QueueName, key: number, lane: number, parts: number, seen
         const { seq } = appended;
         const laneNow = queue === "outbox" ? (model.direct.get(fields.lane) ?? fields.lane) : fields.lane;
         expect(appended.lane).toBe(laneNow);
-        model.entries.push({ ...base, seq, queue, id, lane: laneNow, parts: fields.parts.map(() => false) });
+        const none = fields.parts.map(() => false);
+        model.entries.push({ ...base, seq, queue, id, lane: laneNow, parts: none, fetches: [...none] });
         const [from, to] = [userLane("main", direct?.staffId ?? "?"), conversationLane("main", `cid${lane}`)];
         const moved = model.entries.filter(
           (one) => one.queue === "outbox" && one.lane === from && one.state === "open",
@@ -127,6 +136,20 @@ const deliverPart = (n: number, part: number): Command =>
   on("deliverPart", n, async (one, _model, { store }) => {
     await store.deliverPart(one.seq, part, { route: "webhook", at: 1 });
     if (part < one.parts.length) one.parts[part] = true;
+  });
+
+const fetched = (n: number, file: number): Command =>
+  on("fetched", n, async (one, _model, { store }) => {
+    await store.media.fetchBegun(one.seq, file);
+    await store.media.fetchSettled(one.seq, file, { error: { code: "media_expired", detail: "" } });
+    if (file < one.fetches.length) one.fetches[file] = true;
+  });
+
+const recalled = (n: number): Command =>
+  on("recalled", n, async (one, _model, { store }) => {
+    const can = one.queue === "outbox" && one.state === "delivered";
+    if (one.queue === "outbox") expect(await store.recalled("outbox", one.id, 1)).toBe(can);
+    if (can) one.state = "cancelled";
   });
 
 const cancel = (n: number): Command =>
@@ -185,6 +208,8 @@ const commands = fc.commands(
     number.map(begin),
     fc.tuple(number, fc.nat({ max: 3 })).map((of) => settle(...of)),
     fc.tuple(number, fc.nat({ max: 2 })).map((of) => deliverPart(...of)),
+    fc.tuple(number, fc.nat({ max: 2 })).map((of) => fetched(...of)),
+    number.map(recalled),
     number.map(cancel),
     number.map(replay),
     number.map(discard),
