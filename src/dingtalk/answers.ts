@@ -76,6 +76,35 @@ export function judgeRecall(answer: HttpAnswer, secrets: readonly string[], key:
   return unproven("successResult", answer);
 }
 
+/**
+ * Judges the answer to the exchange of a download code (dingtalk-protocol.md §3.9). The URL is in `downloadUrl`, as one client
+ * reads it in `data.downloadUrl`. A code of another robot will never be exchanged, just as one that has expired.
+ */
+export function judgeDownload(answer: HttpAnswer, secrets: readonly string[]): Judged<string> {
+  const judged = judge(answer, secrets);
+  const body = answer.body.kind === "json" && isObject(answer.body.value) ? answer.body.value : {};
+  if (judged.kind === "rejected" && body["code"] === "invalidParameter.robotCode.auth") {
+    return { ...judged, code: "media_expired" };
+  }
+  if (judged.kind !== "done") return judged;
+  const data = isObject(body["data"]) ? body["data"] : body;
+  const url = [body["downloadUrl"], data["downloadUrl"]].find((value) => typeof value === "string" && value !== "");
+  if (typeof url === "string" && /^https?:$/.test(URL.parse(url)?.protocol ?? "")) return { kind: "done", value: url };
+  // Asking again does no harm.
+  return { kind: "retry", class: "entry", code: "dingtalk_bad_answer", detail: withRequest("no downloadUrl", answer) };
+}
+
+/** Judges the answer to an upload (dingtalk-protocol.md §3.8). */
+export function judgeUpload(answer: HttpAnswer, secrets: readonly string[]): Judged<string> {
+  const judged = judge(answer, secrets);
+  // HTTP's own 413.
+  if (judged.kind === "rejected" && judged.code === "message_too_long") return { ...judged, code: "media_too_large" };
+  if (judged.kind !== "done") return judged;
+  const { media_id: mediaId } = judged.value;
+  if (typeof mediaId === "string" && mediaId !== "") return { kind: "done", value: mediaId };
+  return { kind: "retry", class: "entry", code: "dingtalk_bad_answer", detail: withRequest("no media_id", answer) };
+}
+
 /** Judges the answer of a session webhook. `errcode` is a number, in one published sample a string (dingtalk-protocol.md §3.2). */
 export function judgeWebhook(
   answer: HttpAnswer,

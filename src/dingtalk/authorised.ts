@@ -1,3 +1,4 @@
+import type { FormData } from "undici";
 import type { Account } from "../domain/account.ts";
 import type { Logger } from "../ops/logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
@@ -12,14 +13,18 @@ export interface AuthorisedRequest<V> {
   method: "GET" | "POST" | "PUT";
   /** `/v1.0/…` */
   path: string;
+  /** Where DingTalk looks for the token: in a header of `api.dingtalk.com` (default), in the query of `oapi.dingtalk.com`. */
+  tokenIn?: "header" | "query";
+  query?: Record<string, string>;
   json?: unknown;
+  form?: FormData;
   signal?: AbortSignal | undefined;
   judge: (answer: HttpAnswer, secrets: readonly string[]) => Judged<V>;
   /** Set when the request is a send: then it is counted and timed under this label. */
   route?: "open-api";
 }
 
-/** Calls of `api.dingtalk.com` with the account's access token (dingtalk-protocol.md §3.1). */
+/** Calls of `api.dingtalk.com` or `oapi.dingtalk.com` with the account's access token (dingtalk-protocol.md §3.1). */
 export class AuthorisedApi {
   readonly #account: Account;
   readonly #base: string;
@@ -65,15 +70,16 @@ export class AuthorisedApi {
   }
 
   async #once<V>(
-    { method, path, json, signal, judge, route }: AuthorisedRequest<V>,
+    { method, path, tokenIn = "header", query = {}, json, form, signal, judge, route }: AuthorisedRequest<V>,
     token: string,
   ): Promise<Judged<V>> {
+    const search = new URLSearchParams({ ...query, ...(tokenIn === "query" && { access_token: token }) }).toString();
     const endTimer = route && this.#metrics.sendSeconds.startTimer({ route });
     const judged = await this.#call({
       method,
-      url: `${this.#base}${path}`,
-      headers: { "x-acs-dingtalk-access-token": token },
-      json,
+      url: `${this.#base}${path}${search === "" ? "" : `?${search}`}`,
+      ...(tokenIn === "header" && { headers: { "x-acs-dingtalk-access-token": token } }),
+      ...(form ? { form } : { json }),
       signal,
     }).then((answer) => judge(answer, [token, this.#account.appSecret]), failureOfCall);
     endTimer?.();

@@ -111,6 +111,8 @@ const TABLE: Readonly<Record<string, Rule>> = {
   // trouble on DingTalk's side
   "system.busy": busy,
   "system.error": busy,
+  // of the reactions (§3.10)
+  "system.err": busy,
   "-1": busy,
   500100: busy,
   15: timedOut,
@@ -203,7 +205,6 @@ const TABLE: Readonly<Record<string, Rule>> = {
     "invalidParameter.robotCode": "the robot code is not valid",
     "invalidParameter.robotCode.auth": "the robot code does not belong to this app",
     "invalidParameter.robotCode.coolApp": "the cool-app code does not fit the robot or the group",
-    "invalidParameter.robotCode.downloadCode": "the download code is wrong or has expired",
     "invalidParameter.robotCode.empty": "the robot code is empty",
     "invalidParameter.robotCode.invalid": "the robot code is not valid, or the robot is not in this group",
     "invalidParameter.robotCode.missing": "the robot code is missing",
@@ -246,16 +247,6 @@ const TABLE: Readonly<Record<string, Rule>> = {
     reject: "the group has too many robots",
     "invalid.content": "the content is not valid",
 
-    // media
-    "invalid.media.id": "the media id is not valid or has expired",
-    "parameter.media.wrong": "the media id is not valid or has expired",
-    40004: "this type of media is not accepted",
-    40005: "this type of file is not accepted",
-    40006: "the file is too large",
-    40007: "the media id is not valid or has expired",
-    41005: "the file is empty",
-    44001: "the file is empty",
-
     // webhook
     40035: "a parameter is missing or not valid",
     43004: "the content type is not accepted",
@@ -269,7 +260,6 @@ const TABLE: Readonly<Record<string, Rule>> = {
     // cards
     "param.cardAlreadyExist": "a card with this id exists already",
     "param.cardDataAndPrivateDataBothEmpty": "the card update is empty",
-    "param.cardNotExist": "the card does not exist",
     "param.cardPublicDataEmpty": "the card's data is empty",
     "param.cardTemplateIdEmpty": "the card's template id is empty",
     "param.empty": "the request is empty",
@@ -287,26 +277,57 @@ const TABLE: Readonly<Record<string, Rule>> = {
     "param.stream.guidEmpty": "guid is missing",
     "param.stream.isFull": "isFull is missing",
     "param.stream.keyEmpty": "the card's key is missing",
-    "param.stream.outTrackId": "the card does not exist",
-    "param.templateNotExist": "the card template does not exist",
-    "param.templateUnpublished": "the card template is not published",
     "param.userIdEmpty": "the user is missing",
     "card.templateEmpty": "the card's template id is empty",
-    "cardTemplate.not.exist": "the card template does not exist",
-    cardTemplateInvalid: "the card template is not valid",
-    "invalidParameter.cardTemplate.notFound": "the card template does not exist",
     "card.outTraceIdEmpty": "the card's id is missing",
     "card.outTraceIdError": "the card's id is not valid",
     "outTrackId.empty": "the card's id is missing",
     outTrackIdLengthLimited: "the card's id is too long",
-    "cardInstance.notExist": "the card does not exist",
     "cardInstance.wrong": "the card is not valid",
   }),
+
+  // media (§3.8, §3.9)
+  ...rejected(
+    {
+      "invalid.media.id": "the media id is not valid or has expired",
+      "parameter.media.wrong": "the media id is not valid or has expired",
+      40007: "the media id is not valid or has expired",
+      "invalidParameter.robotCode.downloadCode": "the download code is wrong or has expired",
+    },
+    "media_expired",
+  ),
+  ...rejected(
+    { 40004: "this type of media is not accepted", 40005: "this type of file is not accepted" },
+    "media_unsupported",
+  ),
+  ...rejected({ 40006: "the file is too large" }, "media_too_large"),
+  ...rejected({ 41005: "there is no file in the request", 44001: "the file is empty" }, "media_empty"),
+  ...rejected(
+    {
+      "param.cardNotExist": "the card does not exist",
+      "param.stream.outTrackId": "the card does not exist",
+      "cardInstance.notExist": "the card does not exist",
+    },
+    "card_unknown",
+  ),
+  ...rejected(
+    {
+      "param.templateNotExist": "the card template does not exist",
+      "param.templateUnpublished": "the card template is not published",
+      "cardTemplate.not.exist": "the card template does not exist",
+      cardTemplateInvalid: "the card template is not valid",
+      "invalidParameter.cardTemplate.notFound": "the card template does not exist",
+    },
+    "card_template_missing",
+  ),
 };
 
-function rejected(reasons: Readonly<Record<string, string>>): Record<string, Rule> {
+function rejected(
+  reasons: Readonly<Record<string, string>>,
+  as: ErrorCode = "dingtalk_rejected",
+): Record<string, Rule> {
   return Object.fromEntries(
-    Object.entries(reasons).map(([code, says]) => [code, { kind: "rejected", code: "dingtalk_rejected", says }]),
+    Object.entries(reasons).map(([code, says]) => [code, { kind: "rejected", code: as, says }]),
   );
 }
 

@@ -8,6 +8,8 @@ export interface MediaReference {
   type: MediaPart["type"];
   /** Temporary, exchanged for a URL (dingtalk-protocol.md §3.9). */
   downloadCode: string;
+  fileName?: string;
+  durationMs?: number;
 }
 
 /** A mention of somebody else that is an element of its own in a rich text. */
@@ -84,11 +86,11 @@ export class Draft {
 
   /** `path` leads to the list that the parts will be in. */
   references(path: readonly (string | number)[]): MediaReference[] {
-    return this.#items.flatMap((item, index) =>
-      item instanceof Words || item.downloadCode === undefined
-        ? []
-        : [{ path: [...path, index], type: item.file.type, downloadCode: item.downloadCode }],
-    );
+    return this.#items.flatMap((item, index) => {
+      if (item instanceof Words || item.downloadCode === undefined) return [];
+      const { type, fileName, durationMs } = item.file;
+      return [compact({ path: [...path, index], type, downloadCode: item.downloadCode, fileName, durationMs })];
+    });
   }
 
   /** Words that go on where the last ones ended. */

@@ -1,4 +1,4 @@
-import { type Dispatcher, request } from "undici";
+import { type Dispatcher, type FormData, request } from "undici";
 import { BridgeError, type ErrorCode, coerceError } from "../domain/errors.ts";
 import type { Logger } from "../ops/logger.ts";
 
@@ -8,6 +8,8 @@ export interface HttpRequest {
   headers?: Record<string, string>;
   /** Sent as `application/json`. */
   json?: unknown;
+  /** Sent as `multipart/form-data`, as it is read. Not together with `json`. */
+  form?: FormData;
   signal?: AbortSignal | undefined;
   /** For the whole exchange: connecting, headers and body. */
   timeoutMs?: number;
@@ -129,7 +131,7 @@ class Exchange {
   }
 
   async #exchange(userAgent: string): Promise<HttpAnswer> {
-    const { method, url, headers, json } = this.#wanted;
+    const { method, url, headers, json, form } = this.#wanted;
     const response = await request(url, {
       dispatcher: this.#dispatcher,
       method,
@@ -139,7 +141,7 @@ class Exchange {
         ...(json === undefined ? {} : { "content-type": "application/json" }),
         ...headers,
       },
-      body: json === undefined ? null : JSON.stringify(json),
+      body: form ?? (json === undefined ? null : JSON.stringify(json)),
       headersTimeout: this.#timeoutMs,
       bodyTimeout: this.#timeoutMs,
       signal: this.#end.signal,

@@ -2,9 +2,10 @@ import type { EnvelopeMessage, MessageEnvelope, Reply } from "../domain/envelope
 import { readContent, unreadable } from "./content.ts";
 import { Draft, type MediaReference } from "./draft.ts";
 import { conversationOf, overQuotaOf, senderOf, UNKNOWN_ID } from "./identity.ts";
-import { compact, flagOf, idOf, isoTime, stringOf, timeOf, withoutWebhook, type JsonObject } from "./json.ts";
+import { compact, flagOf, idOf, isoTime, stringOf, timeOf, type JsonObject } from "./json.ts";
 import { mentionsOf, withoutOwnMention } from "./mentions.ts";
 import { quoteOf } from "./quote.ts";
+import { rawOf } from "./raw.ts";
 
 export interface NormaliseContext {
   /** The bridge's name of the robot. */
@@ -12,7 +13,7 @@ export interface NormaliseContext {
   robotCode: string;
   /** Epoch ms. */
   receivedAt: number;
-  /** Puts DingTalk's body, without its session webhook, into `message.raw`. */
+  /** Puts DingTalk's body, without its session webhook and its download codes, into `message.raw`. */
   includeRaw?: boolean;
   /** The robot's display name, when it is configured: its mention can then be told from a person's words. */
   robotName?: string;
@@ -28,6 +29,8 @@ export interface NormalisedMessage {
   receivedAt: number;
   message: EnvelopeMessage;
   reply: Reply;
+  /** Its files and those that it quotes, see `mediaReferences`. */
+  references: MediaReference[];
   /** Not to be POSTed: the month's quota is used up (dingtalk-protocol.md §2.10). */
   overQuota: boolean;
 }
@@ -53,6 +56,7 @@ export function normaliseMessage(body: JsonObject, context: NormaliseContext): N
   const inWords = conversation.kind === "group" && !draft.ownMention;
   const about = { robotName: context.robotName, richText: kind?.toLowerCase() === "richtext", onlyRobot };
   const id = `${context.account}:${messageId}`;
+  const quoted = quoteOf(body);
   const personal = conversation.kind === "direct" && sender.staffId !== undefined;
   return {
     id,
@@ -70,10 +74,11 @@ export function normaliseMessage(body: JsonObject, context: NormaliseContext): N
       forwarded: flagOf(body.isForwardMsg) === true ? true : undefined,
       text: inWords ? withoutOwnMention(draft.text, about) : draft.text,
       parts: draft.parts,
-      quote: quoteOf(body)?.quote,
-      raw: context.includeRaw === true ? withoutWebhook(body) : undefined,
+      quote: quoted?.quote,
+      raw: context.includeRaw === true ? rawOf(body) : undefined,
     }),
     reply: { to: personal ? `user:${sender.staffId}` : `conversation:${conversation.id}`, inReplyTo: id },
+    references: [...draft.references(["parts"]), ...(quoted?.references ?? [])],
     overQuota: overQuotaOf(body) !== undefined,
   };
 }

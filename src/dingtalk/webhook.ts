@@ -2,7 +2,7 @@ import type { Outcome } from "../domain/outcome.ts";
 import { type Clock, systemClock } from "../ops/clock.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { failureOfCall, judgeWebhook, resultCode } from "./answers.ts";
-import { type Mentions, type SendContent, webhookBody } from "./bodies.ts";
+import { type Mentions, type WebhookContent, webhookBody } from "./bodies.ts";
 import type { HttpCall } from "./http.ts";
 
 /**
@@ -17,7 +17,7 @@ export async function sendByWebhook(
   call: HttpCall,
   message: {
     webhookUrl: string;
-    content: SendContent;
+    content: WebhookContent;
     mentions?: Mentions | undefined;
     signal?: AbortSignal | undefined;
     clock?: Clock;

@@ -137,7 +137,8 @@ export const EnvelopeMessageSchema = Type.Object(
     quote: Type.Optional(QuoteSchema),
     raw: Type.Optional(
       Type.Record(Type.String(), Type.Unknown(), {
-        description: "DingTalk's own body without its session webhook; only with `gateway.includeRaw`.",
+        description:
+          "DingTalk's own body without its session webhook and download codes; only with `gateway.includeRaw`.",
       }),
     ),
   },

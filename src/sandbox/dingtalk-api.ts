@@ -1,7 +1,11 @@
 import type { IncomingHttpHeaders } from "node:http";
+import type { Cards } from "./dingtalk-cards.ts";
 import { apiError, type ApiAnswer } from "./dingtalk-errors.ts";
 import type { SimulatorKnobs } from "./dingtalk-knobs.ts";
 import type { Limits } from "./dingtalk-limits.ts";
+import type { Media } from "./dingtalk-media.ts";
+import type { UploadForm } from "./dingtalk-media-upload.ts";
+import type { Reactions } from "./dingtalk-reactions.ts";
 import type { Records } from "./dingtalk-records.ts";
 import type { Tickets } from "./dingtalk-tickets.ts";
 import type { RequestRecord, SentMessage } from "./dingtalk-types.ts";
@@ -14,6 +18,9 @@ export interface ApiContext {
   records: Records;
   limits: Limits;
   tickets: Tickets;
+  cards: Cards;
+  reactions: Reactions;
+  media: Media;
   /** `http://127.0.0.1:port`, `ws://127.0.0.1:port`. */
   url(): { http: string; ws: string };
 }
@@ -28,6 +35,8 @@ export interface ApiCall {
   raw: Buffer;
   /** The body as a JSON object; undefined when it is none. */
   json: Record<string, unknown> | undefined;
+  /** The body of a `multipart` API; undefined when it is none. */
+  form: UploadForm | undefined;
   record: RequestRecord;
   /** Notes something that appeared in a chat. */
   appear(message: Omit<SentMessage, "seq" | "at" | "answered">): void;
@@ -43,7 +52,10 @@ export interface ApiDefinition {
   method: "GET" | "POST" | "PUT";
   /** Fastify route. */
   path: string;
-  host: "api" | "oapi";
+  /** `oss` is the object store: no token, no limits of DingTalk's. */
+  host: "api" | "oapi" | "oss";
+  /** Takes multipart/form-data, read as a stream. */
+  multipart?: true;
   /** `token`: the pipeline identifies the app and refuses bad tokens; `none`: see `identify`. */
   auth: "token" | "none";
   /** App of a call without token, for limits and faults. */

@@ -22,6 +22,17 @@ export function robotOf(app: App, robotCode: unknown, context: ApiContext): ApiA
     : badRequest("invalidParameter.robotCode.notExsit", "机器人不存在");
 }
 
+function paramsOf(
+  app: App,
+  { msgKey, msgParam }: Record<string, unknown>,
+  maxBytes: number,
+  { media }: ApiContext,
+): ReturnType<typeof judgeParams> {
+  const judged = judgeParams(msgKey, msgParam, maxBytes, (mediaId, type) => media.isUsable(app, mediaId, type));
+  if ("shown" in judged) media.checkImages(app, String(msgKey), judged.shown.text);
+  return judged;
+}
+
 function batchSend(call: ApiCall, context: ApiContext): ApiAnswer {
   const { json, app } = call;
   if (!json || !app) return badRequest("invalidParameter.msgBody.invalid", "body必须是JSON");
@@ -33,7 +44,7 @@ function batchSend(call: ApiCall, context: ApiContext): ApiAnswer {
   }
   if (userIds.length > 20) return badRequest("invalidParameter.userIds.overMax", "用户userId列表超过最大限制");
   if (!userIds.every((id) => isFilled(id))) return badRequest("invalidParameter.userId.empty", "缺少staffId");
-  const judged = judgeParams(json["msgKey"], json["msgParam"], context.knobs.otoParamBytes);
+  const judged = paramsOf(app, json, context.knobs.otoParamBytes, context);
   if ("code" in judged) return badRequest(judged.code, judged.message);
   const tooMuch = context.limits.robot(app);
   if (tooMuch) return tooMuch;
@@ -79,7 +90,7 @@ function groupSend(call: ApiCall, context: ApiContext): ApiAnswer {
     return badRequest("invalidParameter.robotCode.invalid", "无效的robotCode");
   }
   call.record.conversationId = group.conversationId;
-  const judged = judgeParams(json["msgKey"], json["msgParam"], context.knobs.groupParamBytes);
+  const judged = paramsOf(app, json, context.knobs.groupParamBytes, context);
   if ("code" in judged) return badRequest(judged.code, judged.message);
   const tooMuch = context.limits.robot(app) ?? context.limits.group(group.conversationId);
   if (tooMuch) return tooMuch;

@@ -22,6 +22,7 @@ function sendBySession(call: ApiCall, context: ApiContext): ApiAnswer {
   if (throttled) return throttled;
   if (!world.takeUnit(conversation.app)) return answerOf("webhookOverLimit");
   if (judged.msgtype !== "empty") {
+    context.media.checkImages(conversation.app, "sendBySession", judged.shown.text);
     call.appear({
       app: conversation.app.appKey,
       route: "webhook",

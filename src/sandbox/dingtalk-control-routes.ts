@@ -1,6 +1,8 @@
 import type { FastifyInstance, FastifyReply } from "fastify";
+import type { CardPress, SimulatedCard } from "./dingtalk-card-types.ts";
+import { offeredFile, saidMessage, uploadedView, type WireMessage, type WireOffer } from "./dingtalk-media-control.ts";
 import type { DingtalkSimulator } from "./dingtalk-simulator.ts";
-import { eventNames, type EventName, type PushHandle, type SaidMessage, type TrackedPush } from "./dingtalk-types.ts";
+import { eventNames, type EventName, type PushHandle, type TrackedPush } from "./dingtalk-types.ts";
 
 /** What `POST /sim/push` takes: exactly one of the members. */
 export interface ControlPush {
@@ -28,8 +30,24 @@ const view = (handle: PushHandle): HandleView => ({
   copies: handle.copies.map(view),
 });
 
-const lists = ["sent", "acks", "requests", "pushes", "connections", "allConnections", "problems"] as const;
+const lists = [
+  "sent",
+  "cards",
+  "reactions",
+  "acks",
+  "requests",
+  "pushes",
+  "connections",
+  "allConnections",
+  "problems",
+] as const;
 export type ListName = (typeof lists)[number];
+
+/** A card with its newest update only: hundreds, many times over, would be megabytes. `/sim/card` has all. */
+const short = <T>(record: T): T | SimulatedCard =>
+  typeof record === "object" && record !== null && "updates" in record
+    ? { ...(record as unknown as SimulatedCard), updates: (record as unknown as SimulatedCard).updates.slice(-1) }
+    : record;
 
 const bodyOf = (body: unknown): unknown =>
   Buffer.isBuffer(body) && body.length > 0 ? JSON.parse(body.toString("utf8")) : {};
@@ -45,7 +63,9 @@ export function serveControl(server: FastifyInstance, sim: DingtalkSimulator): v
       }
     });
   };
-  post("/sim/say", async (body) => view(await sim.say(body as SaidMessage)));
+  post("/sim/say", async (body) => view(await sim.say(saidMessage(body as WireMessage))));
+  post("/sim/offer", (body) => sim.media.offer(offeredFile(body as WireOffer)));
+  post("/sim/press", async (body) => view(await sim.press(body as CardPress)));
   post("/sim/push", async (body) => push(sim, body as ControlPush));
   post("/sim/knobs", (body) => {
     const entries = Object.entries(body as Record<string, unknown>);
@@ -68,9 +88,18 @@ export function serveControl(server: FastifyInstance, sim: DingtalkSimulator): v
       const since = Number(request.query.since ?? 0);
       const limit = Number(request.query.limit ?? Number.POSITIVE_INFINITY);
       const items: readonly (string | { seq: number })[] = sim[name];
-      return items.filter((item) => typeof item === "string" || item.seq > since).slice(0, limit);
+      return items
+        .filter((item) => typeof item === "string" || item.seq > since)
+        .slice(0, limit)
+        .map(short);
     });
   }
+  server.get<{ Querystring: { id?: string; app?: string } }>("/sim/card", async ({ query: { id = "", app } }) => ({
+    card: sim.card(id, app) ?? null,
+  }));
+  server.get<{ Querystring: { since?: string } }>("/sim/uploaded", async ({ query: { since = "0" } }) =>
+    sim.media.uploaded.filter(({ seq }) => seq > Number(since)).map(uploadedView),
+  );
   server.get("/sim/usage", async () => sim.usage());
   server.get<{ Querystring: { only?: string } }>("/sim/events", (request, reply) => {
     const only = request.query.only?.split(",");
@@ -98,7 +127,7 @@ function stream(sim: DingtalkSimulator, reply: FastifyReply, names: EventName[])
   reply.raw.flushHeaders();
   const listeners = names.map((event) => {
     const listener = (record: unknown): void => {
-      reply.raw.write(`${JSON.stringify({ event, record })}\n`);
+      reply.raw.write(`${JSON.stringify({ event, record: short(record) })}\n`);
     };
     sim.events.on(event, listener);
     return () => sim.events.off(event, listener);

@@ -1,10 +1,12 @@
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { createInterface } from "node:readline";
+import type { CardPress, SimulatedCard } from "./dingtalk-card-types.ts";
 import type { ControlPush, HandleView, ListName } from "./dingtalk-control-routes.ts";
 import type { Faults } from "./dingtalk-fault-controls.ts";
 import type { SimulatorKnobs } from "./dingtalk-knobs.ts";
+import { wireMessage, type UploadedView } from "./dingtalk-media-control.ts";
 import type { DingtalkSimulator } from "./dingtalk-simulator.ts";
-import type { EventMap, EventName, SaidMessage } from "./dingtalk-types.ts";
+import type { EventMap, EventName, OfferedFile, SaidMessage } from "./dingtalk-types.ts";
 import type { Usage } from "./dingtalk-world.ts";
 
 /** One line of `/sim/events`. */
@@ -13,13 +15,20 @@ export type ControlEvent = { [E in EventName]: { event: E; record: EventMap[E] }
 /** A simulator in another process. Keeps no connection open between calls. */
 export interface SimulatorControl {
   say(message: SaidMessage): Promise<HandleView>;
+  /** A file behind a download code. */
+  offer(file: OfferedFile & { data: Buffer }): Promise<{ downloadCode: string }>;
+  /** What was uploaded since the given `seq`. */
+  uploaded(since?: number): Promise<UploadedView[]>;
   push(push: ControlPush): Promise<unknown>;
+  press(press: CardPress): Promise<HandleView>;
   setKnobs(knobs: Partial<SimulatorKnobs>): Promise<SimulatorKnobs>;
   /** `fault("api", "sendBySession", { kind: "reset" })`. Returns what the fault returned. */
   fault<F extends keyof Faults>(fault: F, ...args: Parameters<Faults[F]>): Promise<unknown>;
   reset(): Promise<void>;
   /** A record list; `since` is the `seq` of the last entry already seen. */
   list<L extends ListName>(name: L, since?: number): Promise<DingtalkSimulator[L]>;
+  /** With all its updates; lists and events carry the newest only. */
+  card(outTrackId: string): Promise<SimulatedCard | undefined>;
   usage(): Promise<Usage>;
   /** Calls back for every event from now on; resolves when listening. Returns the end of it. */
   watch(listener: (event: ControlEvent) => void, only?: EventName[]): Promise<() => void>;
@@ -29,8 +38,12 @@ export interface SimulatorControl {
 export function controlSimulator(url: string): SimulatorControl {
   const post = (path: string, body: unknown): Promise<unknown> => call(url, "POST", path, body);
   return {
-    say: async (message) => (await post("/sim/say", message)) as HandleView,
+    say: async (message) => (await post("/sim/say", wireMessage(message))) as HandleView,
+    offer: async ({ data, ...more }) =>
+      (await post("/sim/offer", { ...more, base64: data.toString("base64") })) as { downloadCode: string },
+    uploaded: async (since = 0) => (await call(url, "GET", `/sim/uploaded?since=${since}`)) as UploadedView[],
     push: (push) => post("/sim/push", push),
+    press: async (press) => (await post("/sim/press", press)) as HandleView,
     // JSON has no Infinity: null stands for it.
     setKnobs: async (knobs) => (await post("/sim/knobs", knobs)) as SimulatorKnobs,
     async fault(fault, ...args) {
@@ -42,6 +55,12 @@ export function controlSimulator(url: string): SimulatorControl {
     },
     list: async (name, since = 0) =>
       (await call(url, "GET", `/sim/${name}?since=${since}`)) as DingtalkSimulator[typeof name],
+    async card(outTrackId) {
+      const answer = (await call(url, "GET", `/sim/card?id=${encodeURIComponent(outTrackId)}`)) as {
+        card: SimulatedCard | null;
+      };
+      return answer.card ?? undefined;
+    },
     usage: async () => (await call(url, "GET", "/sim/usage")) as Usage,
     watch: (listener, only) => watch(url, listener, only),
   };

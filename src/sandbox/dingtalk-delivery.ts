@@ -6,7 +6,8 @@ import type { AckRecord, PushHandle, TrackedPush } from "./dingtalk-types.ts";
 import type { App } from "./dingtalk-world.ts";
 
 export const robotTopic = "/v1.0/im/bot/messages/get";
-const callbackTopics: readonly string[] = ["/v1.0/card/instances/callback", "/v1.0/card/dynamicData/get"];
+export const cardTopic = "/v1.0/card/instances/callback";
+const callbackTopics: readonly string[] = [cardTopic, "/v1.0/card/dynamicData/get"];
 
 /** A message on its way, over all its deliveries. */
 interface Push {

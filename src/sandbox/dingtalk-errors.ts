@@ -1,4 +1,15 @@
 import { randomUUID } from "node:crypto";
+import type { Readable } from "node:stream";
+
+/** A body that is made while it is sent. */
+export interface FileBody {
+  open(): Readable;
+  /** Bytes of the stream to leave out at its beginning. */
+  skip: number;
+  /** To send; undefined = all there is, without Content-Length. */
+  bytes: number | undefined;
+  headers: Record<string, string>;
+}
 
 /** What an API answers. `code` is what records show: DingTalk's code, or "ok". */
 export interface ApiAnswer {
@@ -7,6 +18,8 @@ export interface ApiAnswer {
   code: string;
   /** Default JSON. */
   contentType?: string;
+  /** Sent instead of `body`. */
+  file?: FileBody;
 }
 
 export const ok = (body: unknown): ApiAnswer => ({ status: 200, body, code: "ok" });

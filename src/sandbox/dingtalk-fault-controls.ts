@@ -2,6 +2,7 @@ import type { Delivery } from "./dingtalk-delivery.ts";
 import type { ApiFault, ConnectFault, FaultPlan } from "./dingtalk-faults.ts";
 import type { CloseHow, SimulatorKnobs } from "./dingtalk-knobs.ts";
 import type { Limits } from "./dingtalk-limits.ts";
+import type { Media } from "./dingtalk-media.ts";
 import type { ConnectionChoice, DisconnectOptions } from "./dingtalk-types.ts";
 import type { World } from "./dingtalk-world.ts";
 
@@ -29,6 +30,10 @@ export interface Faults {
   duplicateAcked(count?: number, afterMs?: number): void;
   expireTokens(app?: string): void;
   expireWebhooks(): void;
+  /** Download codes and the addresses behind them become invalid at once. */
+  expireDownloads(): void;
+  /** A media id becomes invalid, or all of them; returns how many. */
+  forgetMedia(mediaId?: string): number;
   /** The source address is blocked for all APIs. */
   blockIp(forMs?: number): void;
   /** Uses up the month's budget of an app's organisation. Changes the knobs. */
@@ -42,10 +47,11 @@ interface FaultDeps {
   delivery: Delivery;
   world: World;
   limits: Limits;
+  media: Media;
   knobs: SimulatorKnobs;
 }
 
-export function makeFaults({ plan, delivery, world, limits, knobs }: FaultDeps): Faults {
+export function makeFaults({ plan, delivery, world, limits, media, knobs }: FaultDeps): Faults {
   const { connections } = delivery;
   const chosen = (choice: string | ConnectionChoice | undefined): ConnectionChoice =>
     typeof choice === "string" ? { connectionId: choice } : (choice ?? {});
@@ -74,6 +80,8 @@ export function makeFaults({ plan, delivery, world, limits, knobs }: FaultDeps):
     duplicateAcked: (count = 1, afterMs = 0) => delivery.duplicateAcked(count, afterMs),
     expireTokens: (app) => world.expireTokens(app === undefined ? undefined : world.app(app)),
     expireWebhooks: () => world.expireSessions(),
+    expireDownloads: () => media.expireDownloads(),
+    forgetMedia: (mediaId) => media.forget(mediaId),
     blockIp: (forMs = knobs.ipBlockMs) => limits.blockIp(forMs),
     exhaust(what, app) {
       const usage = world.usage(world.app(app).corpId);

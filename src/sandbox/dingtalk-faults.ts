@@ -12,8 +12,8 @@ interface FaultCommon {
   /** Before the answer. Two numbers: anything between. */
   delayMs?: number | [number, number];
   /**
-   * Whether the call takes effect. Default: true for `slow`, `truncated` and `shortBody` (the answer is the real one, late
-   * or damaged), else false.
+   * Whether the call takes effect. Default: true for `slow`, `slowBody`, `truncated`, `shortBody` and `stall` (the answer is
+   * the real one, late or damaged), else false.
    */
   executed?: boolean;
 }
@@ -32,6 +32,10 @@ export type ApiFault = FaultCommon &
     | { kind: "truncated" }
     /** The real answer's headers and half its body, then the connection is cut. */
     | { kind: "shortBody" }
+    /** The real answer's headers and half its body, then nothing, ever; TCP stays open. */
+    | { kind: "stall" }
+    /** The real answer, its body spread over so many milliseconds. */
+    | { kind: "slowBody"; overMs: number }
     /** No answer, ever. */
     | { kind: "hang" }
     /** TCP reset after the request was read. */
@@ -126,8 +130,9 @@ export class FaultPlan {
 
 /** Whether the API does its work under this fault. */
 export const isExecuted = (fault: ApiFault | undefined): boolean =>
-  fault === undefined || (fault.executed ?? ["slow", "truncated", "shortBody", "endpoint"].includes(fault.kind));
+  fault === undefined ||
+  (fault.executed ?? ["slow", "slowBody", "truncated", "shortBody", "stall", "endpoint"].includes(fault.kind));
 
 /** Whether the caller gets to know the real answer. */
 export const isAnswered = (fault: ApiFault | undefined): boolean =>
-  fault === undefined || fault.kind === "slow" || fault.kind === "endpoint";
+  fault === undefined || ["slow", "slowBody", "endpoint"].includes(fault.kind);

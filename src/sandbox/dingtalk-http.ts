@@ -1,9 +1,13 @@
 import { randomUUID } from "node:crypto";
 import type { ServerResponse } from "node:http";
+import { Readable } from "node:stream";
+import multipart from "@fastify/multipart";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { isObject, type ApiCall, type ApiContext, type ApiDefinition } from "./dingtalk-api.ts";
-import { answerOf, permissionDenied, type ApiAnswer } from "./dingtalk-errors.ts";
+import { answerOf, oapiError, permissionDenied, type ApiAnswer, type FileBody } from "./dingtalk-errors.ts";
 import { isAnswered, isExecuted, type ApiFault, type FaultPlan } from "./dingtalk-faults.ts";
+import { sendBody, statedLength, type Spoilt } from "./dingtalk-media-stream.ts";
+import { readUpload, type UploadForm } from "./dingtalk-media-upload.ts";
 import type { Timers } from "./dingtalk-timers.ts";
 import type { RequestRecord, SentMessage } from "./dingtalk-types.ts";
 
@@ -16,13 +20,30 @@ export interface HttpDeps {
 
 /** Registers APIs on the server. */
 export function serveApis(server: FastifyInstance, apis: readonly ApiDefinition[], deps: HttpDeps): void {
-  for (const api of apis) {
+  for (const api of apis.filter(({ multipart }) => !multipart)) {
     server.route({
       method: api.method,
       url: api.path,
+      exposeHeadRoute: false,
       handler: (request, reply) => serve(api, request, reply, deps),
     });
   }
+  // In a scope of its own: elsewhere every body is a buffer.
+  server.register(async (scope) => {
+    await scope.register(multipart);
+    for (const api of apis.filter(({ multipart }) => multipart)) {
+      scope.route({
+        method: api.method,
+        url: api.path,
+        handler: async (request, reply) => {
+          const form = request.isMultipart() ? await readUpload(request).catch(() => undefined) : undefined;
+          // Broken off: nobody is there to answer.
+          if (!request.raw.complete) return reply.hijack();
+          serve(api, request, reply, deps, form);
+        },
+      });
+    }
+  });
   server.setNotFoundHandler((request, reply) => serve(unknownApi, request, reply, deps));
 }
 
@@ -44,7 +65,13 @@ const unknownApi: ApiDefinition = {
 /** DingTalk's time with fractions, from a clock that never goes back. */
 const arrival = (): number => performance.timeOrigin + performance.now();
 
-function serve(api: ApiDefinition, request: FastifyRequest, reply: FastifyReply, deps: HttpDeps): void {
+function serve(
+  api: ApiDefinition,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  deps: HttpDeps,
+  form?: UploadForm,
+): void {
   const { context } = deps;
   const started = performance.now();
   const url = new URL(request.url, "http://localhost");
@@ -60,7 +87,7 @@ function serve(api: ApiDefinition, request: FastifyRequest, reply: FastifyReply,
     status: 0,
     code: "",
     durationMs: 0,
-    bytes: raw.length,
+    bytes: form?.media?.bytes ?? raw.length,
     executed: false,
     ...(api.secret || json === undefined ? {} : { body: json }),
   };
@@ -73,6 +100,7 @@ function serve(api: ApiDefinition, request: FastifyRequest, reply: FastifyReply,
     params: request.params as Record<string, string>,
     raw,
     json,
+    form,
     record,
     appear: (message) => {
       const sent = { ...message, seq: context.records.nextSeq(), at: Date.now(), answered: true };
@@ -124,12 +152,17 @@ function work(api: ApiDefinition, call: ApiCall, context: ApiContext): ApiAnswer
 
 function refusal(api: ApiDefinition, call: ApiCall, context: ApiContext): ApiAnswer | undefined {
   const { limits, world } = context;
+  if (api.host === "oss") return undefined;
   const blocked = limits.ip();
   if (blocked) return blocked;
   const { app } = call;
   if (api.auth === "token") {
     if (!app) return answerOf(api.host === "api" ? "invalidAuthentication" : "oapiInvalidToken");
-    if (api.scope !== undefined && app.missingScopes.includes(api.scope)) return permissionDenied([api.scope]);
+    if (api.scope !== undefined && app.missingScopes.includes(api.scope)) {
+      return api.host === "api"
+        ? permissionDenied([api.scope])
+        : oapiError(60011, `没有调用该接口的权限: ${api.scope}`);
+    }
   }
   if (!app) return undefined;
   const throttled = api.limited ? limits.call(app, api.name, api.host) : undefined;
@@ -170,9 +203,16 @@ function answerWith(
 ): void {
   if (raw.destroyed) return;
   const write = (answer: ApiAnswer): void => {
+    if (answer.file) return stream(answer, answer.file, { kind: "whole" });
     const payload = payloadOf(answer);
     finish(answer.status, answer.code);
     head(raw, answer, payload.length).end(payload);
+  };
+  const stream = (answer: ApiAnswer, body: FileBody, spoilt: Spoilt): void => {
+    if (spoilt.kind === "shortBody") finish(499, "cut");
+    raw.once("finish", () => finish(answer.status, answer.code));
+    head(raw, answer, statedLength(body, spoilt), body.headers);
+    void sendBody(raw, body, spoilt, deps.timers);
   };
   if (!fault) return write(real ?? answerOf("systemError"));
   switch (fault.kind) {
@@ -180,7 +220,8 @@ function answerWith(
       return;
     case "reset":
       finish(499, "reset");
-      raw.socket?.resetAndDestroy();
+      // Not `raw.socket`: that is null while the answer before this one is still being flushed.
+      raw.req.socket.resetAndDestroy();
       return;
     case "answer": {
       const { status = 200, body, contentType } = fault;
@@ -200,36 +241,38 @@ function answerWith(
       const body = isObject(real?.body) && real.code === "ok" ? { ...real.body, endpoint: fault.endpoint } : real?.body;
       return write({ ...(real ?? answerOf("systemError")), body });
     }
-    case "truncated": {
+    case "slowBody":
+    case "truncated":
+    case "shortBody":
+    case "stall": {
       const answer = real ?? answerOf("systemError");
-      const payload = payloadOf(answer);
-      const cut = payload.subarray(0, Math.floor(payload.length / 2));
-      finish(answer.status, answer.code);
-      head(raw, answer, cut.length).end(cut);
-      return;
-    }
-    case "shortBody": {
-      const answer = real ?? answerOf("systemError");
-      const payload = payloadOf(answer);
-      finish(499, "cut");
-      head(raw, answer, payload.length).write(payload.subarray(0, Math.floor(payload.length / 2)), () => {
-        // Let the half arrive before the end.
-        deps.timers.after(5, () => raw.socket?.destroy());
-      });
-      return;
+      return stream(answer, answer.file ?? bodyOf(payloadOf(answer)), fault);
     }
   }
 }
 
-function head(raw: ServerResponse, answer: ApiAnswer, length: number): ServerResponse {
+function head(
+  raw: ServerResponse,
+  answer: ApiAnswer,
+  length: number | undefined,
+  more: Record<string, string> = {},
+): ServerResponse {
   return raw.writeHead(answer.status, {
-    server: "DingTalk/1.0.0",
+    server: answer.file ? "AliyunOSS" : "DingTalk/1.0.0",
     "content-type": answer.contentType ?? "application/json;charset=utf-8",
-    "content-length": length,
+    ...(length === undefined ? {} : { "content-length": length }),
     "x-acs-request-id": randomUUID().toUpperCase(),
     "x-acs-trace-id": randomUUID().replaceAll("-", ""),
+    ...more,
   });
 }
+
+const bodyOf = (payload: Buffer): FileBody => ({
+  open: () => Readable.from([payload], { objectMode: false }),
+  skip: 0,
+  bytes: payload.length,
+  headers: {},
+});
 
 const payloadOf = (answer: ApiAnswer): Buffer =>
   Buffer.from(typeof answer.body === "string" ? answer.body : JSON.stringify(answer.body));

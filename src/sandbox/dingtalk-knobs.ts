@@ -1,3 +1,5 @@
+import { type CardKnobs, defaultCardKnobs } from "./dingtalk-card-knobs.ts";
+
 /** How the simulator ends a connection: a TCP reset, a TCP end without a close frame (1006 at the client), or a WebSocket close code. */
 export type CloseHow = "rst" | 1006 | 1000 | 1001 | 1011;
 
@@ -5,7 +7,7 @@ export type CloseHow = "rst" | 1006 | 1000 | 1001 | 1011;
  * Every delay, limit and UNKNOWN of dingtalk-protocol.md, with the defaults of its §6.6. Times are milliseconds; a limit
  * or interval of 0 is switched off. All may be changed while the simulator runs.
  */
-export interface SimulatorKnobs {
+export interface SimulatorKnobs extends CardKnobs {
   /** Life of a connection ticket. */
   ticketTtlMs: number;
   /** Answer to an unknown, used or expired ticket: an HTTP status, or the upgrade is accepted and closed (1008) at once. */
@@ -90,11 +92,23 @@ export interface SimulatorKnobs {
   /** sessionWebhook takes image, voice, video and file as some clients send them, instead of 400105. */
   webhookMedia: boolean;
 
+  /** Life of a download code (UNKNOWN). */
+  downloadCodeLifeMs: number;
+  /** Life of the address that a download code gives (UNKNOWN). */
+  downloadUrlLifeMs: number;
+  /** Upload type `voice` takes ogg: not documented, though sampleAudio is documented to play it. */
+  uploadOgg: boolean;
+  /** Age up to which a message can be recalled and asked about. */
+  recallWindowMs: number;
+  /** How the refusal to recall a single message is told (UNKNOWN): 200 with `failedResult`, or 400 with the code. */
+  recallRefusal: "result" | "error";
+
   /** Entries kept of each record list. */
   maxRecords: number;
 }
 
 export const defaultKnobs: Readonly<SimulatorKnobs> = {
+  ...defaultCardKnobs,
   ticketTtlMs: 90_000,
   ticketRefusal: 401,
   handshakeDelayMs: 0,
@@ -142,6 +156,11 @@ export const defaultKnobs: Readonly<SimulatorKnobs> = {
   otoParamBytes: 15_000,
   webhookBodyBytes: 20_000,
   webhookMedia: false,
+  downloadCodeLifeMs: 86_400_000,
+  downloadUrlLifeMs: 3_600_000,
+  uploadOgg: true,
+  recallWindowMs: 86_400_000,
+  recallRefusal: "result",
   maxRecords: 200_000,
 };
 

@@ -84,6 +84,13 @@ export class Limits {
     return free ? undefined : answerOf("robotTooMuch");
   }
 
+  /** Calls of all card APIs together. */
+  cards(app: App): ApiAnswer | undefined {
+    const k = this.#knobs;
+    if (this.#take(`cards ${app.appKey}`, performance.now(), k.cardQps, 1_000)) return undefined;
+    return answerOf(k.throttleAnswer === 429 ? "tooManyRequests" : "qpsLimit");
+  }
+
   group(conversationId: string): ApiAnswer | undefined {
     const free = this.#take(`group ${conversationId}`, performance.now(), this.#knobs.groupPerMinute, 60_000);
     return free ? undefined : answerOf("sendTooFast");

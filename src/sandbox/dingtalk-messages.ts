@@ -1,7 +1,10 @@
+import type { ApiContext } from "./dingtalk-api.ts";
 import { Ids } from "./dingtalk-ids.ts";
 import type { SimulatorKnobs } from "./dingtalk-knobs.ts";
-import type { SaidMessage, SimulatedUser } from "./dingtalk-types.ts";
-import type { App, Conversation, World } from "./dingtalk-world.ts";
+import type { Media } from "./dingtalk-media.ts";
+import { sampleDurationMs } from "./dingtalk-media-samples.ts";
+import type { MediaKind, SaidFile, SaidMessage, SimulatedUser } from "./dingtalk-types.ts";
+import type { App, Conversation } from "./dingtalk-world.ts";
 
 type Body = Record<string, unknown>;
 
@@ -19,13 +22,8 @@ export interface Utterance {
 }
 
 /** Body of topic `/v1.0/im/bot/messages/get` as one robot gets it (dingtalk-protocol.md §2). */
-export function messageBody(
-  world: World,
-  knobs: SimulatorKnobs,
-  url: string,
-  conversation: Conversation,
-  utterance: Utterance,
-): Body {
+export function messageBody(context: ApiContext, conversation: Conversation, utterance: Utterance): Body {
+  const { world, knobs, media } = context;
   const { app } = conversation;
   const { sender, said } = utterance;
   const inGroup = conversation.kind === "group";
@@ -47,8 +45,8 @@ export function messageBody(
     conversationType: inGroup ? "2" : "1",
     senderId: Ids.opaque(app.robotCode, sender.staffId),
     ...(inGroup ? { conversationTitle: conversation.title, isInAtList: said.mention !== false } : {}),
-    sessionWebhook: `${url}/robot/sendBySession?session=${session}`,
-    ...(world.takeUnit(app) ? content(world, said, inGroup) : overQuota(knobs)),
+    sessionWebhook: `${context.url().http}/robot/sendBySession?session=${session}`,
+    ...(world.takeUnit(app) ? content(media, app, said, inGroup) : overQuota(knobs)),
     robotCode: app.robotCode,
     msgtype: said.msgtype ?? "text",
   };
@@ -79,38 +77,46 @@ function overQuota(knobs: SimulatorKnobs): Body {
     : { errCode: code, errMsg: message };
 }
 
-function content(world: World, said: SaidMessage, inGroup: boolean): Body {
+function content(media: Media, app: App, said: SaidMessage, inGroup: boolean): Body {
   const msgtype = said.msgtype ?? "text";
   if (msgtype === "text" && said.content === undefined) {
     // The client strips "@robot" and leaves the space behind it.
     return { text: { content: `${inGroup ? " " : ""}${said.text ?? ""}` } };
   }
   if (msgtype === "text") return { text: said.content };
-  return { content: said.content ?? defaultContent(world, msgtype, said.text ?? "") };
+  return { content: said.content ?? defaultContent(media, app, said) };
 }
 
-function defaultContent(world: World, msgtype: string, text: string): unknown {
-  const downloadCode = (): string => world.ids.downloadCode();
-  const picture = (): Body => ({ downloadCode: downloadCode(), pictureDownloadCode: downloadCode() });
-  switch (msgtype) {
+function defaultContent(media: Media, app: App, said: SaidMessage): unknown {
+  const text = said.text ?? "";
+  const files: readonly SaidFile[] = isList(said.file) ? said.file : said.file === undefined ? [] : [said.file];
+  const code = (kind: MediaKind, fileName?: string): string => media.share(app, kind, files[0], fileName)();
+  const picture = (file: SaidFile | undefined): Body => {
+    const next = media.share(app, "picture", file);
+    return { downloadCode: next(), pictureDownloadCode: next() };
+  };
+  switch (said.msgtype) {
     case "picture":
-      return picture();
-    case "richText":
-      return { richText: [{ text: text || "请看图：" }, { type: "picture", ...picture() }, { text: "以上" }] };
-    case "audio":
-      return { duration: 4_000, downloadCode: downloadCode(), recognition: text || "钉钉，让进步发生" };
-    case "video":
-      return { duration: 4_000, videoType: "mp4", downloadCode: downloadCode() };
-    case "file":
+      return picture(files[0]);
+    case "richText": {
+      const pictures = files.length > 0 ? files.map(picture) : [picture(undefined)];
       return {
-        spaceId: "22324235573",
-        fileName: text || "foobar.zip",
-        downloadCode: downloadCode(),
-        fileId: "117435846848",
+        richText: [{ text: text || "请看图：" }, ...pictures.map((p) => ({ type: "picture", ...p })), { text: "以上" }],
       };
+    }
+    case "audio":
+      return { duration: sampleDurationMs, downloadCode: code("audio"), recognition: text || "钉钉，让进步发生" };
+    case "video":
+      return { duration: sampleDurationMs, videoType: "mp4", downloadCode: code("video") };
+    case "file": {
+      const fileName = text || "foobar.zip";
+      return { spaceId: "22324235573", fileName, downloadCode: code("file", fileName), fileId: "117435846848" };
+    }
     case "unknownMsgType":
       return { unknownMsgType: "用户发送了一条消息，机器人暂不支持接收。" };
     default:
       return {};
   }
 }
+
+const isList = (file: SaidMessage["file"]): file is readonly SaidFile[] => Array.isArray(file);

@@ -1,4 +1,5 @@
 import { EventEmitter } from "node:events";
+import type { SimulatedCard, SimulatedReaction } from "./dingtalk-card-types.ts";
 import type { ConnectionInfo, EventMap, EventName } from "./dingtalk-types.ts";
 
 /** A list that forgets its oldest entries. Trimmed a tenth at a time: one shift per entry would be quadratic. */
@@ -48,6 +49,8 @@ interface Waiter {
 export class Records {
   readonly events = new EventEmitter<{ [E in EventName]: [EventMap[E]] }>();
   readonly sent: CappedList<EventMap["sent"]>;
+  readonly cards: CappedList<SimulatedCard>;
+  readonly reactions: CappedList<SimulatedReaction>;
   readonly acks: CappedList<EventMap["ack"]>;
   readonly requests: CappedList<EventMap["request"]>;
   readonly pushes: CappedList<EventMap["pushed"]>;
@@ -60,6 +63,8 @@ export class Records {
     // One listener per waiting test; many are no leak.
     this.events.setMaxListeners(0);
     this.sent = new CappedList(cap);
+    this.cards = new CappedList(cap);
+    this.reactions = new CappedList(cap);
     this.acks = new CappedList(cap);
     this.requests = new CappedList(cap);
     this.pushes = new CappedList(cap);
@@ -135,6 +140,7 @@ export class Records {
   #past<E extends EventName>(event: E): EventMap[E][] {
     const lists: { [K in EventName]: () => EventMap[K][] } = {
       sent: () => this.sent.items,
+      card: () => this.cards.items,
       ack: () => this.acks.items,
       request: () => this.requests.items.filter((r) => r.status !== 0),
       pushed: () => this.pushes.items,
@@ -147,7 +153,8 @@ export class Records {
   }
 
   clear(): void {
-    for (const list of [this.sent, this.acks, this.requests, this.pushes, this.problems]) list.clear();
+    for (const list of [this.sent, this.cards, this.reactions, this.acks, this.requests, this.pushes, this.problems])
+      list.clear();
     const live = this.connections.items.filter((c) => c.live);
     this.connections.clear();
     for (const info of live) this.connections.add(info);

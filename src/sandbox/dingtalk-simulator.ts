@@ -2,6 +2,9 @@ import type { AddressInfo, Socket } from "node:net";
 import { fastify } from "fastify";
 import type { ApiContext } from "./dingtalk-api.ts";
 import { allApis } from "./dingtalk-apis.ts";
+import { CardPresses } from "./dingtalk-card-press.ts";
+import type { CardPress, SimulatedCard, SimulatedReaction } from "./dingtalk-card-types.ts";
+import { Cards } from "./dingtalk-cards.ts";
 import { serveControl } from "./dingtalk-control-routes.ts";
 import { Delivery } from "./dingtalk-delivery.ts";
 import { makeFaults, type Faults } from "./dingtalk-fault-controls.ts";
@@ -9,6 +12,8 @@ import { FaultPlan } from "./dingtalk-faults.ts";
 import { serveApis } from "./dingtalk-http.ts";
 import { defaultKnobs, type SimulatorKnobs } from "./dingtalk-knobs.ts";
 import { busiestWindow, Limits } from "./dingtalk-limits.ts";
+import { Media, type SimulatedMedia } from "./dingtalk-media.ts";
+import { Reactions } from "./dingtalk-reactions.ts";
 import { Records } from "./dingtalk-records.ts";
 import { Speaker } from "./dingtalk-speaker.ts";
 import { Tickets } from "./dingtalk-tickets.ts";
@@ -50,6 +55,8 @@ export interface DingtalkSimulator {
 
   /** A person says something to a robot: one push to one random live connection of its app. */
   say(message: SaidMessage): Promise<PushHandle>;
+  /** A person reads what was sent through the Open API under that key: event `robot_msg_read`. */
+  read(processQueryKey: string, staffId: string): Promise<PushHandle>;
   /** A tracked CALLBACK or EVENT (card callback, robot_msg_read, …): acked, repeated like any other. */
   push(push: TrackedPush): Promise<PushHandle>;
   /**
@@ -57,10 +64,19 @@ export interface DingtalkSimulator {
    * with `all`. Returns the ids of the connections. Never repeated; a messageId in it may be acked.
    */
   pushFrame(frame: object | string | Buffer, options?: ConnectionChoice & { all?: boolean }): Promise<string[]>;
+  /** Somebody uses a control of a card in a chat: the action callback. The ack's `response` changes the card. */
+  press(press: CardPress): Promise<PushHandle>;
   /** SYSTEM frame on every chosen connection; `disconnect` announces the end and keeps its word. */
   pushSystem(topic: string, options?: ConnectionChoice & { data?: unknown; bare?: boolean }): Promise<string[]>;
 
   readonly sent: readonly SentMessage[];
+  /** In the order of their creation; each is the same object for its whole life. */
+  readonly cards: readonly SimulatedCard[];
+  /** Of `app`, else of the first app that has one of that id. */
+  card(outTrackId: string, app?: string): SimulatedCard | undefined;
+  readonly reactions: readonly SimulatedReaction[];
+  /** Files that were uploaded, and files to be downloaded. */
+  readonly media: SimulatedMedia;
   readonly acks: readonly AckRecord[];
   readonly requests: readonly RequestRecord[];
   readonly pushes: readonly PushRecord[];
@@ -112,6 +128,9 @@ export async function startDingtalkSimulator(options: SimulatorOptions): Promise
   const tickets = new Tickets(knobs);
   const delivery = new Delivery({ world, knobs, records, timers, faults: plan, tickets, random });
   const { connections } = delivery;
+  const cards = new Cards(records, knobs);
+  const reactions = new Reactions(records);
+  const media = new Media(knobs, records, () => world.ids.downloadCode());
   let base = "";
   const context: ApiContext = {
     world,
@@ -119,13 +138,17 @@ export async function startDingtalkSimulator(options: SimulatorOptions): Promise
     records,
     limits,
     tickets,
+    media,
+    cards,
+    reactions,
     url: () => {
       const http = options.publicUrl ?? base;
       return { http, ws: http.replace(/^http/, "ws") };
     },
   };
+  const presses = new CardPresses(context, delivery);
   const speaker = new Speaker(context, delivery, random);
-  const faults = makeFaults({ plan, delivery, world, limits, knobs });
+  const faults = makeFaults({ plan, delivery, world, limits, media, knobs });
 
   const server = fastify({ bodyLimit: 64 * 1024 * 1024, forceCloseConnections: true });
   server.removeAllContentTypeParsers();
@@ -159,10 +182,19 @@ export async function startDingtalkSimulator(options: SimulatorOptions): Promise
       connections.rearm();
     },
     say: async (message) => speaker.say(message),
+    read: async (processQueryKey, staffId) => speaker.read(processQueryKey, staffId),
     push: async (push) => speaker.push(push),
     pushFrame: async (frame, choice = {}) => speaker.pushFrame(frame, choice),
+    press: async (press) => presses.press(press),
     pushSystem: async (topic, choice = {}) => speaker.pushSystem(topic, choice),
     sent: records.sent.items,
+    cards: records.cards.items,
+    card: (outTrackId, app) =>
+      (app === undefined ? world.apps : [world.app(app)])
+        .map((owner) => cards.find(owner, outTrackId))
+        .find((card) => card !== undefined),
+    reactions: records.reactions.items,
+    media: media.view((name) => world.app(name)),
     acks: records.acks.items,
     requests: records.requests.items,
     pushes: records.pushes.items,
@@ -184,6 +216,10 @@ export async function startDingtalkSimulator(options: SimulatorOptions): Promise
       records.clear();
       faults.clear();
       delivery.clear();
+      media.clear();
+      cards.clear();
+      reactions.clear();
+      presses.clear();
       limits.clear();
       world.clearUsage();
     },

@@ -39,14 +39,26 @@ export class Speaker {
     };
     const to = (robot: App): PushHandle => {
       const conversation = group ? world.groupConversation(robot, group) : world.direct(robot, sender.staffId);
-      const { knobs } = this.#context;
-      const body = messageBody(world, knobs, this.#context.url().http, conversation, utterance);
+      const body = messageBody(this.#context, conversation, utterance);
       const msgId = typeof body["msgId"] === "string" ? body["msgId"] : undefined;
       return this.#delivery.push(robot, { type: "CALLBACK", topic: robotTopic, data: body }, msgId);
     };
     const handle = group && said.mention === false ? unheard(app) : to(app);
     if (group) handle.copies.push(...others.map((other) => to(other)));
     return handle;
+  }
+
+  /** A person reads what a robot sent through the Open API: event `robot_msg_read` (dingtalk-protocol.md §1.3). */
+  read(processQueryKey: string, staffId: string): PushHandle {
+    const { world, records } = this.#context;
+    const sent = records.sent.items.findLast((message) => message.processQueryKey === processQueryKey);
+    if (!sent) throw new Error("no message was sent under this processQueryKey");
+    sent.readBy = [...new Set([...(sent.readBy ?? []), staffId])];
+    const { robotCode } = world.app(sent.app);
+    const operatTime = String(Math.trunc(world.now()));
+    const openConversationId = sent.conversationId;
+    const data = { operatTime, robotCode, openConversationId, userId: staffId, processQueryKey };
+    return this.push({ app: sent.app, type: "EVENT", topic: "*", data });
   }
 
   push(push: TrackedPush): PushHandle {

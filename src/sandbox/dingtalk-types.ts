@@ -1,3 +1,5 @@
+import type { Readable } from "node:stream";
+import type { SimulatedCard } from "./dingtalk-card-types.ts";
 import type { CloseHow, SimulatorKnobs } from "./dingtalk-knobs.ts";
 
 /** An app of the developer console, with its robot. */
@@ -79,6 +81,49 @@ export interface SaidMessage {
   payload?: object;
   /** Deliver even what DingTalk never would (audio, video and file in a group). */
   force?: boolean;
+  /**
+   * What the generated download codes of a picture, audio, video, file or richText deliver: several for the pictures of a
+   * richText, which then has so many. Default: a small file of the right kind. Without effect when `content` is given: use
+   * `media.offer` for the codes in it.
+   */
+  file?: SaidFile | readonly SaidFile[];
+}
+
+/** Kinds of messages that carry a file. */
+export type MediaKind = "picture" | "audio" | "video" | "file";
+
+/**
+ * A file that somebody sends: its bytes, or a stream of `bytes` that is opened anew for every download. Without `data`, a
+ * generated stream that begins as its kind does.
+ */
+export type SaidFile = Buffer | { data?: () => Readable; bytes: number };
+
+/** A file behind a download code of its own. */
+export interface OfferedFile {
+  data: Buffer | (() => Readable);
+  /** Length of a stream; a stream without it is served without Content-Length. */
+  bytes?: number;
+  fileName?: string;
+  /** App key of the robot that the code is for; default the first app. */
+  app?: string;
+}
+
+/** What was uploaded to `/media/upload`. */
+export interface UploadedFile {
+  seq: number;
+  at: number;
+  app: string;
+  type: "image" | "voice" | "video" | "file";
+  mediaId: string;
+  /** As sent in the multipart part. */
+  fileName: string;
+  /** Content type of the part. */
+  mimeType: string;
+  bytes: number;
+  /** Hex. */
+  sha256: string;
+  /** Of files up to 1 MB. */
+  data: Buffer | undefined;
 }
 
 /** One push. `messageIds` grows with every redelivery. */
@@ -157,6 +202,10 @@ export interface SentMessage {
   answered: boolean;
   /** The webhook body, or `msgParam` parsed. */
   raw: unknown;
+  /** Taken back by the robot: nobody sees it any more. */
+  recalled?: true;
+  /** Staff ids of those who have read it (`read`). */
+  readBy?: string[];
 }
 
 export interface RequestRecord {
@@ -206,6 +255,8 @@ export interface ConnectionInfo {
 
 export interface EventMap {
   sent: SentMessage;
+  /** A card was created, delivered or changed. */
+  card: SimulatedCard;
   ack: AckRecord;
   request: RequestRecord;
   pushed: PushRecord;
@@ -217,6 +268,7 @@ export interface EventMap {
 export type EventName = keyof EventMap;
 export const eventNames: readonly EventName[] = [
   "sent",
+  "card",
   "ack",
   "request",
   "pushed",

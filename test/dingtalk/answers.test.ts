@@ -106,7 +106,11 @@ describe("what an answer means", () => {
     ["the robot is muted", api(400, "bot.forbidden.sendMessage"), rejected()],
     ["in another case", api(400, "BOT.STOPPED"), rejected()],
     ["oapi 401102", oapi(401102), rejected()],
-    ["500 parameter.media.wrong", api(500, "parameter.media.wrong"), rejected()],
+    ["500 parameter.media.wrong", api(500, "parameter.media.wrong"), rejected("media_expired")],
+    ["invalid.media.id", api(400, "invalid.media.id"), rejected("media_expired")],
+    ["oapi 40005", oapi(40005), rejected("media_unsupported")],
+    ["oapi 40006", oapi(40006), rejected("media_too_large")],
+    ["oapi 44001", oapi(44001), rejected("media_empty")],
     ["a family: miss.param", api(400, "miss.param.markdownTotext"), rejected()],
     ["a family: param.dynamic", api(400, "param.dynamicSourceIdEmpty"), rejected()],
 
