@@ -1,12 +1,15 @@
 import { ACCOUNT_NAME, canonicalAccountName } from "./domain/account.ts";
 import { type ConfigFile, inFile, own, readFileSecret } from "./config-file.ts";
-import { checkSecret } from "./config-formats.ts";
+import { checkSecret, checkSetting } from "./config-formats.ts";
 import type { ConfigProblem, Findings } from "./config-problems.ts";
-import { type AccountConfig } from "./config-schema.ts";
+import { type AccountConfig, type ReplySettings, listSettings } from "./config-schema.ts";
 import { ACCOUNT_FIELDS } from "./config-variables.ts";
 import { type Given, type Reading, readVariable } from "./config-sources.ts";
 
 export type AccountField = "appKey" | "appSecret" | "robotCode";
+
+/** An account before it is known how its replies look. */
+export type Credentials = Omit<AccountConfig, "reply">;
 
 /** An account as one source describes it, before it is checked. */
 export interface Candidate {
@@ -69,7 +72,7 @@ export function mergeAccounts(
   sources: Candidate[][],
   robotCode: Given | "refused" | undefined,
   findings: Findings,
-): AccountConfig[] {
+): Credentials[] {
   const chosen = new Map<string, Candidate>();
   for (const candidates of sources) {
     for (const [name, candidate] of uniqueNames(candidates, findings.problems)) {
@@ -119,7 +122,7 @@ function overrideRobotCode(
   problems.push({ setting: env, problem: "is set, but there is no account main that it belongs to", mend });
 }
 
-function checkAccount(name: string, candidate: Candidate, problems: ConfigProblem[]): AccountConfig | undefined {
+function checkAccount(name: string, candidate: Candidate, problems: ConfigProblem[]): Credentials | undefined {
   const appKey = checkCredential("appKey", candidate, problems);
   const appSecret = checkCredential("appSecret", candidate, problems);
   const robotCode =
@@ -158,7 +161,7 @@ function checkCredential(field: AccountField, candidate: Candidate, problems: Co
   return unfit === undefined ? value : undefined;
 }
 
-function refuseSharedKeys(accounts: AccountConfig[], chosen: Map<string, Candidate>, problems: ConfigProblem[]): void {
+function refuseSharedKeys(accounts: Credentials[], chosen: Map<string, Candidate>, problems: ConfigProblem[]): void {
   const owners = new Map<string, string>();
   for (const { name, appKey } of accounts) {
     const owner = owners.get(appKey);
@@ -171,4 +174,21 @@ function refuseSharedKeys(accounts: AccountConfig[], chosen: Map<string, Candida
       });
     }
   }
+}
+
+/** What accounts of a file say of their replies, checked, by canonical name; it holds wherever their credentials come from. */
+export function accountReplies(file: ConfigFile, problems: ConfigProblem[]): Map<string, Partial<ReplySettings>> {
+  const settings = new Map(listSettings().map(({ path, setting }) => [path, setting]));
+  const replies = new Map<string, Partial<ReplySettings>>();
+  for (const [name, values] of file.replies) {
+    const checked: Record<string, unknown> = {};
+    for (const [key, given] of values) {
+      const setting = settings.get(`reply.${key}`);
+      const result = setting && checkSetting(setting, given.value);
+      if (result && "value" in result) checked[key] = result.value;
+      else if (result) problems.push({ setting: given.source, ...result });
+    }
+    replies.set(canonicalAccountName(name), checked);
+  }
+  return replies;
 }

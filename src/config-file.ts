@@ -14,6 +14,8 @@ export interface ConfigFile {
   /** By the path of the setting. */
   values: Map<string, Given>;
   accounts: Map<string, Section>;
+  /** What accounts say differently from the common `reply`, by name as written there. */
+  replies: Map<string, Map<string, Given>>;
   path: string;
 }
 
@@ -45,9 +47,9 @@ export function readConfigFile(named: Text, reading: Reading): ConfigFile | unde
   const parsed = parseSettingsFile(named, reading);
   if (parsed === undefined) return undefined;
   const { accounts, ...settings } = parsed.root;
-  const file: ConfigFile = { values: new Map(), accounts: new Map(), path: parsed.path };
+  const file: ConfigFile = { values: new Map(), accounts: new Map(), replies: new Map(), path: parsed.path };
   readGroup(settings, SCHEMA, "", file, reading);
-  readAccounts(accounts, file, reading.findings);
+  readAccounts(accounts, file, reading);
   return file;
 }
 
@@ -100,14 +102,15 @@ export function readFileSecret(
   return "refused";
 }
 
-function readAccounts(accounts: unknown, file: ConfigFile, findings: Findings): void {
+function readAccounts(accounts: unknown, file: ConfigFile, reading: Reading): void {
+  const { findings } = reading;
   if (accounts === undefined) return;
   const mend = "Write accounts: { main: { appKey: …, appSecret: … } }.";
   if (!isSection(accounts)) {
     findings.problems.push({ setting: inFile("accounts", file), problem: "is not an object of accounts", mend });
     return;
   }
-  const known = [...Object.keys(ACCOUNT_FIELDS), "enabled"];
+  const known = [...Object.keys(ACCOUNT_FIELDS), "enabled", "reply"];
   const secrets = Object.entries(ACCOUNT_FIELDS).flatMap(([key, { sensitive }]) => (sensitive ? [`${key}File`] : []));
   for (const [name, account] of Object.entries(accounts)) {
     const path = `accounts.${name}`;
@@ -116,11 +119,21 @@ function readAccounts(accounts: unknown, file: ConfigFile, findings: Findings): 
       continue;
     }
     file.accounts.set(name, account);
+    readAccountReply(name, own(account, "reply"), file, reading);
     for (const key of Object.keys(account)) {
       if (known.includes(key) || secrets.includes(key)) continue;
       reportUnknown(key, `${path}.${key}`, [...known, ...secrets], file, findings);
     }
   }
+}
+
+/** The same settings as the common `reply`, one level deeper. */
+function readAccountReply(name: string, reply: unknown, file: ConfigFile, reading: Reading): void {
+  if (reply === undefined) return;
+  const values = new Map<string, Given>();
+  readGroup({ reply }, { reply: SCHEMA.reply }, `accounts.${name}.`, { ...file, values }, reading);
+  const prefix = `accounts.${name}.reply.`;
+  file.replies.set(name, new Map([...values].map(([path, given]) => [path.slice(prefix.length), given])));
 }
 
 function reportUnknown(key: string, path: string, siblings: string[], file: ConfigFile, findings: Findings): void {

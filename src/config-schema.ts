@@ -1,6 +1,8 @@
+import { LIMITS, MEDIA, NOTICES, RETENTION } from "./config-schema-limits.ts";
+import { REPLY } from "./config-schema-reply.ts";
 import type { SchemaOf, Setting, Settings } from "./config-types.ts";
 
-export type { AccountConfig, Config, Setting, Settings } from "./config-types.ts";
+export type { AccountConfig, Config, ReplySettings, Setting, Settings } from "./config-types.ts";
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -110,6 +112,7 @@ export const SCHEMA: SchemaOf<Settings> = {
       max: HOUR,
     },
   },
+  reply: REPLY,
   quota: {
     plan: {
       doc: "DingTalk edition of the organisation, which sets the month's budgets: `standard` 5,000 Open API calls and 3,000 Webhook & Stream units, `professional` 200,000 and 50,000. Only DingTalk itself refuses anything; the numbers decide which road a reply takes and when a warning is due.",
@@ -135,102 +138,8 @@ export const SCHEMA: SchemaOf<Settings> = {
       max: 1_000_000_000,
     },
   },
-  limits: {
-    apiPerSecond: {
-      doc: "Calls per second, for each account and each API of DingTalk.",
-      default: 20,
-      format: "count",
-      env: "BRIDGE_LIMITS_API_PER_SECOND",
-      min: 1,
-      max: 100_000,
-    },
-    conversationPerSecond: {
-      doc: "Sends per second to one conversation.",
-      default: 5,
-      format: "count",
-      env: "BRIDGE_LIMITS_CONVERSATION_PER_SECOND",
-      min: 1,
-      max: 100_000,
-    },
-    groupPerMinute: {
-      doc: "Sends per minute to one group.",
-      default: 20,
-      format: "count",
-      env: "BRIDGE_LIMITS_GROUP_PER_MINUTE",
-      min: 1,
-      max: 100_000,
-    },
-    perPersonPerDay: {
-      doc: "Messages of one person that go to the gateway in a day (00:00 to 24:00 Asia/Shanghai); further ones are answered by one polite line. 0 = no limit.",
-      default: 0,
-      format: "count",
-      env: "BRIDGE_LIMITS_PER_PERSON_PER_DAY",
-      min: 0,
-      max: 1_000_000,
-    },
-    exempt: {
-      doc: "staffIds (or senderIds of people without one) that `limits.perPersonPerDay` does not concern.",
-      default: [],
-      format: "list",
-      env: "BRIDGE_LIMITS_EXEMPT",
-    },
-    openPerLane: {
-      doc: "Replies to one conversation that may wait; more are refused with 503 `queue_full` until some are delivered.",
-      default: 1_000,
-      format: "count",
-      env: "BRIDGE_LIMITS_OPEN_PER_LANE",
-      min: 1,
-      max: 1_000_000,
-    },
-    openTotal: {
-      doc: "Replies that may wait over all conversations and accounts.",
-      default: 100_000,
-      format: "count",
-      env: "BRIDGE_LIMITS_OPEN_TOTAL",
-      min: 1,
-      max: 10_000_000,
-    },
-  },
-  notices: {
-    away: {
-      doc: "Tell a conversation, once per outage, that the assistant is away and its message is kept.",
-      default: true,
-      format: "switch",
-      env: "BRIDGE_NOTICES_AWAY",
-    },
-    awayAfterMs: {
-      doc: "How long a message has to have waited before that line is sent.",
-      default: MINUTE,
-      format: "duration",
-      env: "BRIDGE_NOTICES_AWAY_AFTER",
-      min: SECOND,
-      max: DAY,
-    },
-    waiting: {
-      doc: "Tell a conversation, once, that its message waits behind other work of the assistant.",
-      default: true,
-      format: "switch",
-      env: "BRIDGE_NOTICES_WAITING",
-    },
-    givenUp: {
-      doc: "Tell a conversation that a reply could not be delivered and was given up.",
-      default: true,
-      format: "switch",
-      env: "BRIDGE_NOTICES_GIVEN_UP",
-    },
-    quotaUsedUp: {
-      doc: "Tell a conversation, once a day, that the organisation's monthly DingTalk quota is used up.",
-      default: true,
-      format: "switch",
-      env: "BRIDGE_NOTICES_QUOTA_USED_UP",
-    },
-    personLimit: {
-      doc: "Tell a person, once a day, that the limit per person and day is reached.",
-      default: true,
-      format: "switch",
-      env: "BRIDGE_NOTICES_PERSON_LIMIT",
-    },
-  },
+  limits: LIMITS,
+  notices: NOTICES,
   server: {
     host: {
       doc: "Address that the bridge's own API listens on. Every call there but the health checks needs a token, whatever the address.",
@@ -246,6 +155,13 @@ export const SCHEMA: SchemaOf<Settings> = {
       flag: "--port",
       min: 0,
       max: 65_535,
+    },
+    publicUrl: {
+      doc: "How the gateway reaches the bridge: what the links to pictures and files begin with. Default: made from `server.host` and `server.port`, with 127.0.0.1 for an address that means all.",
+      default: undefined,
+      format: "gatewayUrl",
+      env: "BRIDGE_PUBLIC_URL",
+      example: "http://dingtalk-bridge:8790",
     },
   },
   dataDir: {
@@ -298,6 +214,7 @@ export const SCHEMA: SchemaOf<Settings> = {
       max: 1_000_000,
     },
   },
+  media: MEDIA,
   log: {
     level: {
       doc: "Least important kind of line that is logged.",
@@ -314,32 +231,7 @@ export const SCHEMA: SchemaOf<Settings> = {
       env: "LOG_FORMAT",
     },
   },
-  retention: {
-    settledMs: {
-      doc: "How long settled messages are kept; so long a repetition is recognised.",
-      default: 7 * DAY,
-      format: "duration",
-      env: "BRIDGE_RETENTION_SETTLED",
-      min: HOUR,
-      max: 3_650 * DAY,
-    },
-    deadMs: {
-      doc: "How long dead letters are kept.",
-      default: 30 * DAY,
-      format: "duration",
-      env: "BRIDGE_RETENTION_DEAD",
-      min: HOUR,
-      max: 3_650 * DAY,
-    },
-    conversationsMs: {
-      doc: "How long a conversation without messages is remembered.",
-      default: 180 * DAY,
-      format: "duration",
-      env: "BRIDGE_RETENTION_CONVERSATIONS",
-      min: HOUR,
-      max: 3_650 * DAY,
-    },
-  },
+  retention: RETENTION,
   metrics: {
     public: {
       doc: "Serves `/metrics` without a token.",

@@ -1,6 +1,28 @@
 import type { FormatName } from "./config-formats.ts";
 import type { PlanName } from "./domain/quota.ts";
 
+export type ReplyFormat = "auto" | "card" | "markdown" | "text";
+
+/** How the replies of an account look. */
+export interface ReplySettings {
+  format: ReplyFormat;
+  direct: ReplyFormat | "inherit";
+  group: ReplyFormat | "inherit";
+  /** `auto`, `off`, or the id of a template. */
+  cardTemplateId: string;
+  /** `auto`, or a variable of the template. */
+  cardTemplateKey: string;
+  cardCharacters: number;
+  /** 0 = by `quota.plan`. */
+  cardUpdates: number;
+  cardIntervalMs: number;
+  cardMaxIntervalMs: number;
+  idleTimeoutMs: number;
+  indicator: "auto" | "always" | "off";
+  indicatorAfterMs: number;
+  indicatorText: string;
+}
+
 /** One robot. */
 export interface AccountConfig {
   name: string;
@@ -8,6 +30,8 @@ export interface AccountConfig {
   appSecret: string;
   robotCode: string;
   enabled: boolean;
+  /** The common settings with the account's own over them. */
+  reply: ReplySettings;
 }
 
 /** What the daemon runs with: complete, checked, frozen. Times are milliseconds. */
@@ -20,6 +44,7 @@ export interface Config {
   language: "zh-CN" | "en";
   inbound: { maxAgeMs: number; stopWords: string[] };
   delivery: { concurrency: number; onUncertain: "retry" | "hold"; maxAgeMs: number; webhookMarginMs: number };
+  reply: ReplySettings;
   quota: { plan: PlanName; calls: number; units: number };
   limits: {
     apiPerSecond: number;
@@ -27,6 +52,7 @@ export interface Config {
     groupPerMinute: number;
     perPersonPerDay: number;
     exempt: string[];
+    cardPerSecond: number;
     openPerLane: number;
     openTotal: number;
   };
@@ -37,15 +63,18 @@ export interface Config {
     givenUp: boolean;
     quotaUsedUp: boolean;
     personLimit: boolean;
+    fileRefused: boolean;
+    interrupted: boolean;
   };
-  server: { host: string; port: number };
+  server: { host: string; port: number; publicUrl: string | undefined };
   /** Absolute. */
   dataDir: string;
   dingtalk: { apiBase: string; oapiBase: string };
   proxy: { https: string | undefined; no: string | undefined };
   disk: { minFreeMb: number };
+  media: { maxMb: number; maxTotalMb: number };
   log: { level: string; format: "json" | "pretty" };
-  retention: { settledMs: number; deadMs: number; conversationsMs: number };
+  retention: { settledMs: number; deadMs: number; conversationsMs: number; mediaMs: number };
   metrics: { public: boolean };
   shutdown: { deadlineMs: number };
 }

@@ -2,12 +2,19 @@ import { homedir } from "node:os";
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import convict from "convict";
-import { type Candidate, environmentAccount, fileAccounts, mergeAccounts } from "./config-accounts.ts";
+import {
+  type Candidate,
+  type Credentials,
+  accountReplies,
+  environmentAccount,
+  fileAccounts,
+  mergeAccounts,
+} from "./config-accounts.ts";
 import { type ConfigFile, readConfigFile } from "./config-file.ts";
 import { checkSetting, fromText, splitTokens } from "./config-formats.ts";
 import { readOpenClawFile } from "./config-openclaw.ts";
 import { ConfigError, type Findings, nearest } from "./config-problems.ts";
-import { type AccountConfig, type Config, SCHEMA, type Setting, type Settings, listSettings } from "./config-schema.ts";
+import { type Config, SCHEMA, type Setting, type Settings, listSettings } from "./config-schema.ts";
 import { ACCOUNT_FIELDS, FILE_VARIABLES } from "./config-variables.ts";
 import {
   type Given,
@@ -49,10 +56,15 @@ export function loadConfig(options: LoadOptions): { config: Config; notes: strin
   const reading: Reading = { env: presentVariables(options.env), cwd, homeDir, findings };
   const file = openConfigFile(flags, reading);
   const values = collectValues(flags, file === "unreadable" ? undefined : file, reading);
-  const accounts = collectAccounts(file, reading);
+  const credentials = collectAccounts(file, reading);
+  const replies = typeof file === "object" ? accountReplies(file, findings.problems) : undefined;
   noteUnknownVariables(reading);
   if (findings.problems.length > 0) throw new ConfigError(findings.problems);
   const { token, ...settings } = applySchema(values);
+  const accounts = credentials.map((account) => ({
+    ...account,
+    reply: { ...settings.reply, ...replies?.get(account.name) },
+  }));
   const dataDir = locate(settings.dataDir, reading);
   const config = { ...settings, dataDir, accounts, tokens: splitTokens(token ?? "") };
   return { config: deepFreeze(config), notes: findings.notes };
@@ -93,7 +105,7 @@ function typed(setting: Setting, given: Text | "refused" | undefined): Given | u
   return { value: fromText(setting, given.value), source: given.source };
 }
 
-function collectAccounts(file: ConfigFile | "unreadable" | undefined, reading: Reading): AccountConfig[] {
+function collectAccounts(file: ConfigFile | "unreadable" | undefined, reading: Reading): Credentials[] {
   const { findings } = reading;
   const { account, robotCode } = environmentAccount(reading);
   const ours = [account === undefined ? [] : [account], typeof file === "object" ? fileAccounts(file, reading) : []];

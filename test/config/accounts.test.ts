@@ -5,13 +5,20 @@ const SUPPORT = { appKey: "dingijkl1234mnop5678", appSecret: "AAbbCCdd-1122_secr
 
 test("the aliases of the credentials, and the robot code", () => {
   using place = new Place();
-  const { accounts } = place.load({
+  const { config } = place.load({
     DINGTALK_CLIENT_ID: APP_KEY,
     DINGTALK_CLIENT_SECRET: APP_SECRET,
     DINGTALK_ROBOT_CODE: "dingrobot",
-  }).config;
-  expect(accounts).toEqual([
-    { name: "main", appKey: APP_KEY, appSecret: APP_SECRET, robotCode: "dingrobot", enabled: true },
+  });
+  expect(config.accounts).toEqual([
+    {
+      name: "main",
+      appKey: APP_KEY,
+      appSecret: APP_SECRET,
+      robotCode: "dingrobot",
+      enabled: true,
+      reply: config.reply,
+    },
   ]);
 });
 
@@ -74,7 +81,7 @@ test("the environment's main replaces the file's as a whole, and the log says so
   const file = { accounts: { default: { ...SUPPORT, robotCode: "robot2", enabled: false } } };
   const { config, notes } = place.load({ ...CREDENTIALS, BRIDGE_CONFIG: place.write("c.json5", file) });
   expect(config.accounts).toEqual([
-    { name: "main", appKey: APP_KEY, appSecret: APP_SECRET, robotCode: APP_KEY, enabled: true },
+    { name: "main", appKey: APP_KEY, appSecret: APP_SECRET, robotCode: APP_KEY, enabled: true, reply: config.reply },
   ]);
   expect(notes).toContain(`account main of ${place.dir}/c.json5 is ignored: the environment has it too`);
 });
@@ -177,5 +184,26 @@ test("tokens and their file", () => {
   expect(complaint(",")).toEqual(["BRIDGE_TOKEN holds no token"]);
   expect(complaint("0123456789abcdef,1123456789abcdef,2123456789abcdef")).toEqual([
     "BRIDGE_TOKEN holds more than two tokens",
+  ]);
+});
+
+test("an account's replies differ from the common ones where its section says so, wherever its credentials come from", () => {
+  using place = new Place();
+  const second = { appKey: "dingzzzz1234efgh5678", appSecret: "another-secret-2", reply: { cardTemplateId: "off" } };
+  const accounts = { default: { reply: { format: "text" } }, second };
+  const BRIDGE_CONFIG = place.write("c.json5", { reply: { format: "markdown", cardUpdates: 3 }, accounts });
+  const { config } = place.load({ ...CREDENTIALS, BRIDGE_CONFIG });
+  const replies = Object.fromEntries(config.accounts.map(({ name, reply }) => [name, reply]));
+  expect(replies["main"]).toEqual({ ...config.reply, format: "text", cardUpdates: 3 });
+  expect(replies["second"]).toEqual({ ...config.reply, format: "markdown", cardTemplateId: "off" });
+});
+
+test("a wrong word in an account's replies is named with its place", () => {
+  using place = new Place();
+  const accounts = { main: { reply: { format: "crad", colour: "red" } } };
+  const BRIDGE_CONFIG = place.write("c.json5", { accounts });
+  expect(place.complaints({ ...CREDENTIALS, BRIDGE_CONFIG })).toEqual([
+    "accounts.main.reply.colour (in ./c.json5) is not a setting",
+    "accounts.main.reply.format (in ./c.json5) cannot be used",
   ]);
 });

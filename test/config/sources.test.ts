@@ -65,6 +65,10 @@ const OTHER: Record<string, [text: string, value: unknown][]> = {
     ["5", 5],
     ["6", 6],
   ],
+  "limits.cardPerSecond": [
+    ["5", 5],
+    ["6", 6],
+  ],
   "limits.openPerLane": [
     ["5", 5],
     ["6", 6],
@@ -73,9 +77,85 @@ const OTHER: Record<string, [text: string, value: unknown][]> = {
     ["5", 5],
     ["6", 6],
   ],
+  "notices.fileRefused": [
+    ["false", false],
+    ["off", false],
+  ],
+  "media.maxMb": [
+    ["5", 5],
+    ["6", 6],
+  ],
+  "media.maxTotalMb": [
+    ["5", 5],
+    ["6", 6],
+  ],
+  "retention.mediaMs": [
+    ["1d", 86_400_000],
+    ["2d", 172_800_000],
+  ],
+  "notices.interrupted": [
+    ["false", false],
+    ["off", false],
+  ],
+  "reply.format": [
+    ["markdown", "markdown"],
+    ["TEXT", "text"],
+  ],
+  "reply.direct": [
+    ["card", "card"],
+    ["text", "text"],
+  ],
+  "reply.group": [
+    ["markdown", "markdown"],
+    ["auto", "auto"],
+  ],
+  "reply.cardTemplateId": [
+    ["off", "off"],
+    ["0f1e2d3c.schema", "0f1e2d3c.schema"],
+  ],
+  "reply.cardTemplateKey": [
+    ["content", "content"],
+    ["answer", "answer"],
+  ],
+  "reply.cardCharacters": [
+    ["1000", 1_000],
+    ["2000", 2_000],
+  ],
+  "reply.cardUpdates": [
+    ["3", 3],
+    ["50", 50],
+  ],
+  "reply.cardIntervalMs": [
+    ["2s", 2_000],
+    ["500ms", 500],
+  ],
+  "reply.cardMaxIntervalMs": [
+    ["20s", 20_000],
+    ["1m", 60_000],
+  ],
+  "reply.idleTimeoutMs": [
+    ["1m", 60_000],
+    ["5s", 5_000],
+  ],
+  "reply.indicator": [
+    ["off", "off"],
+    ["always", "always"],
+  ],
+  "reply.indicatorAfterMs": [
+    ["1s", 1_000],
+    ["2s", 2_000],
+  ],
+  "reply.indicatorText": [
+    ["👀", "👀"],
+    ["🤔Thinking", "🤔Thinking"],
+  ],
   "server.host": [
     ["0.0.0.0", "0.0.0.0"],
     ["::1", "::1"],
+  ],
+  "server.publicUrl": [
+    ["http://bridge:8790/", "http://bridge:8790"],
+    ["https://bridge.example/dingtalk", "https://bridge.example/dingtalk"],
   ],
   "server.port": [
     ["0", 0],
@@ -187,6 +267,22 @@ const settings = listSettings()
     return { path, setting, first, second, where: path === "token" ? "tokens" : path };
   });
 
+const REPLY_DEFAULTS = {
+  format: "auto",
+  direct: "inherit",
+  group: "inherit",
+  cardTemplateId: "auto",
+  cardTemplateKey: "auto",
+  cardCharacters: 3_000,
+  cardUpdates: 0,
+  cardIntervalMs: 1_000,
+  cardMaxIntervalMs: 8_000,
+  idleTimeoutMs: 600_000,
+  indicator: "auto",
+  indicatorAfterMs: 4_000,
+  indicatorText: "🤔思考中",
+};
+
 test("the defaults", () => {
   using place = new Place();
   const { config, notes } = place.load(CREDENTIALS);
@@ -198,6 +294,7 @@ test("the defaults", () => {
         appSecret: CREDENTIALS.DINGTALK_APP_SECRET,
         robotCode: CREDENTIALS.DINGTALK_APP_KEY,
         enabled: true,
+        reply: REPLY_DEFAULTS,
       },
     ],
     tokens: [],
@@ -211,6 +308,7 @@ test("the defaults", () => {
     language: "zh-CN",
     inbound: { maxAgeMs: 43_200_000, stopWords: ["/stop"] },
     delivery: { concurrency: 64, onUncertain: "retry", maxAgeMs: 21_600_000, webhookMarginMs: 60_000 },
+    reply: REPLY_DEFAULTS,
     quota: { plan: "standard", calls: 0, units: 0 },
     limits: {
       apiPerSecond: 20,
@@ -218,6 +316,7 @@ test("the defaults", () => {
       groupPerMinute: 20,
       perPersonPerDay: 0,
       exempt: [],
+      cardPerSecond: 15,
       openPerLane: 1_000,
       openTotal: 100_000,
     },
@@ -228,14 +327,17 @@ test("the defaults", () => {
       givenUp: true,
       quotaUsedUp: true,
       personLimit: true,
+      fileRefused: true,
+      interrupted: true,
     },
-    server: { host: "127.0.0.1", port: 8790 },
+    server: { host: "127.0.0.1", port: 8790, publicUrl: undefined },
     dataDir: join(place.dir, "data"),
     dingtalk: { apiBase: "https://api.dingtalk.com", oapiBase: "https://oapi.dingtalk.com" },
     proxy: { https: undefined, no: undefined },
     disk: { minFreeMb: 200 },
+    media: { maxMb: 20, maxTotalMb: 2_048 },
     log: { level: "info", format: "json" },
-    retention: { settledMs: 604_800_000, deadMs: 2_592_000_000, conversationsMs: 15_552_000_000 },
+    retention: { settledMs: 604_800_000, deadMs: 2_592_000_000, conversationsMs: 15_552_000_000, mediaMs: 604_800_000 },
     metrics: { public: false },
     shutdown: { deadlineMs: 25_000 },
   });
