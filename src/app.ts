@@ -1,4 +1,5 @@
-import { type Overrides, type Parts, build } from "./compose.ts";
+import type { Overrides } from "./compose-overrides.ts";
+import { type Parts, build } from "./compose.ts";
 import type { Config } from "./config.ts";
 import type { HealthReport } from "./ops/health.ts";
 import { DataDirectoryLock } from "./ops/lock.ts";
@@ -7,7 +8,7 @@ export { ConfigError, loadConfig } from "./config.ts";
 export type { Config } from "./config.ts";
 export { BridgeError } from "./domain/errors.ts";
 export { storedQuota } from "./flows/quota-stored.ts";
-export type { Overrides } from "./compose.ts";
+export type { Overrides } from "./compose-overrides.ts";
 export { createLogger } from "./ops/logger.ts";
 
 /** The running bridge. */

@@ -1,11 +1,16 @@
-import { type Account, deriveToken } from "./domain/account.ts";
+import { buildIndicator } from "./compose-indicator.ts";
+import { buildMedia, publicUrlOf } from "./compose-media.ts";
+import type { Overrides } from "./compose-overrides.ts";
+import { buildSending } from "./compose-sending.ts";
+import { buildStreams } from "./compose-streams.ts";
+import { derivedToken, grantsOf } from "./compose-tokens.ts";
+import type { Account } from "./domain/account.ts";
 import type { Config } from "./config.ts";
-import type { Backoff } from "./domain/backoff.ts";
 import { createDingtalkDispatcher, createWebSocketAgent } from "./dingtalk/dispatcher.ts";
 import { createHttpCall } from "./dingtalk/http.ts";
 import { StreamSession } from "./dingtalk/stream-session.ts";
-import type { StreamTimings } from "./dingtalk/stream-timings.ts";
 import { createAccountSender } from "./flows/account.ts";
+import { CARD_TOPIC } from "./flows/card-actions.ts";
 import { DeadLetters } from "./flows/dead-letters.ts";
 import { InboundFlow, MESSAGE_TOPIC, heldTogether } from "./flows/inbound.ts";
 import { LagWatch } from "./flows/lag.ts";
@@ -15,42 +20,23 @@ import { OutboundFlow } from "./flows/outbound.ts";
 import { QuotaGovernor } from "./flows/quota.ts";
 import { Pacing } from "./flows/pacing.ts";
 import { PersonLimit } from "./flows/person-limit.ts";
+import { Recall } from "./flows/recall.ts";
 import { Retention } from "./flows/retention.ts";
-import { type AccountParts, accountHealth, sampleQueues, statusReport } from "./flows/status.ts";
+import { type AccountParts, accountHealth, sampleGauges, statusReport } from "./flows/status.ts";
 import { GatewayClient } from "./gateway/client.ts";
 import { Handshake } from "./gateway/handshake.ts";
 import { createGatewayDispatcher } from "./gateway/http.ts";
-import type { Grant } from "./http/auth.ts";
 import { HttpServer } from "./http/server.ts";
 import { ClockWatch } from "./ops/clock-watch.ts";
-import { type Clock, systemClock } from "./ops/clock.ts";
-import { DiskWatch, type DiskWatchOptions } from "./ops/disk.ts";
+import { systemClock } from "./ops/clock.ts";
+import { DiskWatch } from "./ops/disk.ts";
 import { type HealthReport, reportHealth } from "./ops/health.ts";
-import type { Logger } from "./ops/logger.ts";
 import { createMetrics } from "./ops/metrics.ts";
 import type { Service } from "./ops/service.ts";
 import { Supervisor } from "./ops/supervisor.ts";
 import { Gate } from "./queue/gate.ts";
 import { LaneRunner } from "./queue/lane-runner.ts";
 import { SqliteStore } from "./queue/sqlite-store.ts";
-
-/** What tests and the sandbox may change besides the configuration. */
-export interface Overrides {
-  logger: Logger;
-  version: string;
-  clock?: Clock;
-  streamTimings?: Partial<StreamTimings>;
-  gatewayTimings?: { wrongMs: number; rightMs: number };
-  /** Time between probes while the gateway is away. */
-  gatewayCooldown?: Backoff;
-  insideContainer?: boolean;
-  /** Memory, processor and event loop in the metrics too: of a process that is the bridge alone. */
-  processMetrics?: boolean;
-  /** How often lagging conversations are looked for. */
-  lagEveryMs?: number;
-  /** How often disk and clock are looked at, and what is found there. */
-  watch?: Pick<DiskWatchOptions, "everyMs" | "freeBytes">;
-}
 
 const ENTRY_BACKOFF = { baseMs: 1_000, capMs: 5 * 60_000 };
 const AWAY_BACKOFF = { baseMs: 1_000, capMs: 30_000 };
@@ -102,8 +88,21 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     metrics,
   });
   const dingtalkDispatcher = createDingtalkDispatcher(config.proxy);
+  const toDingtalk = { dispatcher: dingtalkDispatcher, userAgent };
   const gatewayDispatcher = createGatewayDispatcher();
   const lanes = { store, clock, logger, metrics };
+  const media = buildMedia({
+    ...lanes,
+    ...toDingtalk,
+    config,
+    accounts,
+    disk,
+    quota,
+    api: (name) => senders.get(name)?.media,
+    onReady: (lane, seq) => inbox.hurry(lane, seq),
+    fetchTimings: overrides.mediaTimings,
+  });
+  const publicUrl = (): string => publicUrlOf(config.server, http.port ?? config.server.port);
   const retry = {
     maxAttempts: MAX_ATTEMPTS,
     entry: ENTRY_BACKOFF,
@@ -143,6 +142,8 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     account: (name) => accounts.get(name),
     webhookOrigins: [config.dingtalk.apiBase, config.dingtalk.oapiBase],
     includeRaw: config.gateway.includeRaw,
+    media: media.fetcher,
+    publicUrl,
     stopWords: config.inbound.stopWords.map((word) => word.toLowerCase()),
     persons: new PersonLimit({
       store,
@@ -160,14 +161,17 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     logger,
     metrics,
     onAppended: (lane) => inbox.changed(lane),
-    onMerged: ({ from, to }) => outbox.merge(from, to),
+    onMerged: (lanes) => {
+      outbox.merge(lanes.from, lanes.to);
+      streams.merged(lanes);
+    },
   });
   const inbox = new LaneRunner({
     ...lanes,
     queue: "inbox",
     concurrency: config.gateway.concurrency,
     retry: { ...retry, maxAgeMs: config.inbound.maxAgeMs },
-    gate: () => gatewayGate,
+    gate: (lane) => media.fetcher.admission(lane) ?? gatewayGate,
     held: {
       perLane: HELD_PER_LANE,
       perGroup: HELD_DIRECT_PER_ACCOUNT,
@@ -184,7 +188,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     session: new StreamSession({
       account,
       apiBase: config.dingtalk.apiBase,
-      subscriptions: [{ type: "CALLBACK", topic: MESSAGE_TOPIC }],
+      subscriptions: [MESSAGE_TOPIC, CARD_TOPIC].map((topic) => ({ type: "CALLBACK", topic })),
       userAgent: `dingtalk-bridge-node/${version}`,
       dispatcher: dingtalkDispatcher,
       webSocketAgent,
@@ -201,9 +205,11 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
       account.name,
       createAccountSender({
         account,
-        apiBase: config.dingtalk.apiBase,
+        ...config.dingtalk,
+        ...toDingtalk,
         call,
         apiPerSecond: config.limits.apiPerSecond,
+        cardPerSecond: config.limits.cardPerSecond,
         clockOffset: () => sessions[index]?.clockOffset() ?? 0,
         observe: (name, outcome) => quota.observe(account.name, name, outcome),
         onGate: (open) => {
@@ -220,7 +226,9 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     groupPerMinute: config.limits.groupPerMinute,
     now: () => clock.monotonic(),
   });
+  const sending = buildSending({ ...lanes, media, publicUrl, apiPerSecond: config.limits.apiPerSecond });
   const outbound = new OutboundFlow({
+    ...sending,
     store,
     pacing,
     sender: (name) => senders.get(name),
@@ -241,6 +249,8 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     onAppended: (lane) => outbox.changed(lane),
     refusal: () => disk.refusal("api"),
     bounds: config.limits,
+    recall: new Recall({ ...lanes, sender: (name) => senders.get(name) }),
+    publicUrl,
   });
   const notices = new Notices({
     store,
@@ -254,15 +264,29 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     clock,
     logger,
   });
+  const sender = (name: string) => senders.get(name);
+  const replies = { ...lanes, config, sender, quota, pacing, disk, publicUrl };
+  const indicator = buildIndicator({ ...replies, alarm: overrides.indicatorAlarm });
+  const streams = buildStreams({
+    ...replies,
+    messages,
+    indicator,
+    onAppended: (lane) => outbox.changed(lane),
+    timings: overrides.replyTimings,
+  });
   const outbox = new LaneRunner({
     ...lanes,
     queue: "outbox",
     concurrency: config.delivery.concurrency,
     retry: { ...retry, maxAgeMs: config.delivery.maxAgeMs, onUncertain: config.delivery.onUncertain },
-    gate: (lane) => outbound.admission(lane),
-    work: (entry, signal) => outbound.deliver(entry, signal),
+    gate: (lane) => streams.admission(lane) ?? outbound.admission(lane),
+    work: (entry, signal) => (streams.takes(entry) ? streams : outbound).deliver(entry, signal),
     onSettled: (entry, settlement) => {
-      if (settlement.state !== "open") messages.settled(entry.id);
+      if (settlement.state !== "open") {
+        messages.settled(entry.id);
+        streams.outboxSettled(entry);
+      }
+      if (settlement.state === "delivered") indicator.delivered(entry);
       if (settlement.state === "dead") notices.givenUp(entry, settlement.error.code);
     },
   });
@@ -306,6 +330,9 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     version,
     grants: () => grantsOf(config, accounts),
     messages,
+    streams,
+    activity: indicator,
+    media: media.uploads,
     deadLetters: new DeadLetters({
       store,
       clock,
@@ -313,12 +340,13 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
       onReplayed: (queue, lane) => (queue === "inbox" ? inbox : outbox).changed(lane),
     }),
     health,
-    status: (scope) => statusReport({ scope, version, accounts: parts, store, handshake, quota, lag, gates, clock }),
+    status: (scope) =>
+      statusReport({ scope, version, accounts: parts, store, handshake, quota, streams, lag, gates, clock }),
     probeStore: () => void store.counts("inbox"),
     metrics,
     metricsPublic: config.metrics.public,
     sampleMetrics: () => {
-      sampleQueues(metrics, store, clock);
+      sampleGauges(metrics, { store, accounts: parts, streams, clock });
       quota.sample();
     },
     logger,
@@ -329,6 +357,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     stop: () => {
       http.refuseWork();
       messages.releaseWaiters();
+      sending.media.stopFetching();
       return Promise.resolve();
     },
     health: () => ({ status: "ok" }),
@@ -344,9 +373,10 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     },
     ...(overrides.watch?.everyMs !== undefined && { everyMs: overrides.watch.everyMs }),
   });
+  const base = [quota, disk, ...media.services, clockWatch, retention, lag, indicator];
   // Stop runs this backwards: the Stream first, then the inbox, then no new API work, then the outbox.
   const supervisor: Supervisor = new Supervisor(
-    [quota, disk, clockWatch, retention, lag, http, notices, outbox, intake, handshake, inbox, ...sessions],
+    [...base, http, notices, outbox, streams, intake, handshake, inbox, ...sessions],
     logger,
   );
   return {
@@ -357,18 +387,9 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
       for (const sender of senders.values()) sender.close();
       gatewayGate.close();
       pacing.close();
+      await media.close();
       await Promise.all([dingtalkDispatcher.close(), gatewayDispatcher.close()]);
       await store.close();
     },
   };
-}
-
-function derivedToken(account: Account | undefined): string {
-  return account ? deriveToken(account.appKey, account.appSecret) : "";
-}
-
-/** BRIDGE_TOKEN speaks for all accounts; without it each account's derived token speaks for its own. */
-function grantsOf(config: Config, accounts: Map<string, Account>): Grant[] {
-  if (config.tokens.length > 0) return config.tokens.map((token) => ({ token, scope: { account: undefined } }));
-  return [...accounts.values()].map((account) => ({ token: derivedToken(account), scope: { account: account.name } }));
 }

@@ -3,13 +3,11 @@ import type { Envelope } from "../domain/envelope.ts";
 import type { BridgeError } from "../domain/errors.ts";
 import type { Outcome } from "../domain/outcome.ts";
 import type { PushFrame } from "../dingtalk/frame.ts";
-import { buildEnvelope, normaliseMessage } from "../dingtalk/normalise.ts";
 import { type Push, readPush } from "../dingtalk/push.ts";
 import type { Clock } from "../ops/clock.ts";
 import type { Logger } from "../ops/logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import {
-  type Appended,
   type Conversation,
   type Entry,
   type NewEntry,
@@ -20,6 +18,10 @@ import {
   splitLane,
 } from "../queue/store.ts";
 import type { Usage } from "../queue/quota-store.ts";
+import { CARD_ACTION, CARD_TOPIC, CardActions } from "./card-actions.ts";
+import { Envelopes, type StoredPush } from "./envelopes.ts";
+import { conversationOf, filesOf, isStopWord, logReceived, unreadableEntry } from "./inbound-entries.ts";
+import type { MediaFetcher } from "./media-fetcher.ts";
 import type { Notices } from "./notices.ts";
 import type { PersonLimit } from "./person-limit.ts";
 import type { QuotaGovernor } from "./quota.ts";
@@ -27,6 +29,11 @@ import type { QuotaGovernor } from "./quota.ts";
 /** Topic of robot messages (dingtalk-protocol.md §1.4). */
 export const MESSAGE_TOPIC = "/v1.0/im/bot/messages/get";
 
+/**
+ * Until a message behind others that the gateway holds looks again whether its files are there, should it not be told. Each look asks
+ * the gateway about those others.
+ */
+const MEDIA_PENDING_RETRY_MS = 5_000;
 /** Waits while an entry belongs to an account that is not configured. */
 const UNKNOWN_ACCOUNT_RETRY_MS = 60_000;
 
@@ -38,6 +45,9 @@ export interface InboundOptions {
   /** Origins besides DingTalk's own that a sessionWebhook may have. */
   webhookOrigins: readonly string[];
   includeRaw: boolean;
+  media: Pick<MediaFetcher, "added">;
+  /** How the gateway reaches the bridge, without a slash at the end. */
+  publicUrl: () => string;
   quota: QuotaGovernor;
   /** Messages that are one of these words, and nothing else, go ahead of all others. Lower case. */
   stopWords: readonly string[];
@@ -66,18 +76,16 @@ export function heldTogether(store: Pick<QueueStore, "conversation">): (lane: st
   };
 }
 
-/** What an inbox entry holds: the push as it came, less the webhook, so that normalising can be mended later. */
-interface StoredPush {
-  data: Record<string, unknown>;
-  receivedAt: number;
-}
-
 /** DingTalk → inbox → gateway. */
 export class InboundFlow {
   readonly #options: InboundOptions;
+  readonly #envelopes: Envelopes;
+  readonly #cards: CardActions;
 
   constructor(options: InboundOptions) {
     this.#options = options;
+    this.#envelopes = new Envelopes(options);
+    this.#cards = new CardActions(options);
   }
 
   /**
@@ -89,12 +97,16 @@ export class InboundFlow {
       // Never subscribed, because events use up the monthly quota; one that comes all the same must not come again.
       return { data: { status: "SUCCESS", message: "not subscribed" } };
     }
-    if (frame.topic !== MESSAGE_TOPIC) {
+    if (frame.topic !== MESSAGE_TOPIC && frame.topic !== CARD_TOPIC) {
       this.#options.logger.warn({ account: account.name, topic: frame.topic }, "push of a topic nobody asked for");
       return { code: 404, data: { response: null } };
     }
     const refusal = this.#options.refusal();
     if (refusal) throw refusal;
+    if (frame.topic === CARD_TOPIC) {
+      await this.#keepCardAction(account, frame, receivedAt);
+      return { data: { response: {} } };
+    }
     const push = readPush(frame.data, { allowedOrigins: this.#options.webhookOrigins });
     if (!push.ok) await this.#keepUnreadable(account, frame, receivedAt, push.reason);
     else await this.#keep(account, frame, push, receivedAt);
@@ -105,7 +117,7 @@ export class InboundFlow {
     const { store, logger, metrics, persons, notices } = this.#options;
     const lane = conversationLane(account.name, push.conversationId);
     const sender = push.senderStaffId ?? push.senderId;
-    const stops = this.#isStopWord(push);
+    const stops = isStopWord(push, this.#options.stopWords);
     // A stop word is never one too many, and what DingTalk withholds goes nowhere: neither is counted.
     const isFree = stops || push.overQuota !== undefined;
     const id = `${account.name}:${push.msgId}`;
@@ -114,6 +126,7 @@ export class InboundFlow {
       : persons.take(account.name, sender, () => store.find("inbox", id) !== undefined);
     const tooMany = taken === "over";
     const usage = this.#options.quota.usage(account.name, "inbound");
+    const fetches = tooMany || push.overQuota ? [] : filesOf(push, frame);
     const entry: NewEntry = {
       queue: "inbox",
       id,
@@ -124,6 +137,7 @@ export class InboundFlow {
       body: { data: push.body, receivedAt } satisfies StoredPush,
       createdAt: receivedAt,
       sender,
+      ...(fetches.length > 0 && { fetches }),
       ...(stops && { cancels: { lane } }),
       ...(tooMany && { cancelled: { code: "person_limit" as const, detail: "over limits.perPersonPerDay" } }),
       // What DingTalk withholds takes no unit.
@@ -143,7 +157,7 @@ export class InboundFlow {
       giveBack();
       throw error;
     });
-    this.#log(logger, entry, push, frame, appended);
+    logReceived(logger, entry, push, frame, appended);
     if (appended.duplicate) {
       giveBack();
       metrics.inboxDuplicates.inc({ account: account.name });
@@ -154,15 +168,26 @@ export class InboundFlow {
     if (appended.merged) this.#options.onMerged(appended.merged);
     if (tooMany) return notices.personLimit(conversation, sender);
     if (entry.dead) return;
+    if (fetches.length > 0) this.#options.media.added(appended.seq);
     this.#options.onAppended(entry.lane);
     if (appended.cancelled) this.#options.onAppended(lane);
   }
 
-  /** Only the bare word: "stop the machine" is a message like any other. */
-  #isStopWord({ body }: Push): boolean {
-    const { text } = body;
-    if (typeof text !== "object" || text === null || !("content" in text)) return false;
-    return typeof text.content === "string" && this.#options.stopWords.includes(text.content.trim().toLowerCase());
+  async #keepCardAction(account: Account, frame: PushFrame, receivedAt: number): Promise<void> {
+    const { store, quota, logger, metrics } = this.#options;
+    const usage = quota.usage(account.name, "inbound");
+    const entry = this.#cards.entry(account, frame, receivedAt, usage);
+    if (typeof entry === "string") return this.#keepUnreadable(account, frame, receivedAt, entry);
+    const { duplicate } = await store.append(entry);
+    const fields = { account: account.name, entryId: entry.id, sender: entry.sender ?? null };
+    if (duplicate) {
+      metrics.inboxDuplicates.inc({ account: account.name });
+      return logger.info(fields, "card action repeated by DingTalk, already stored");
+    }
+    logger.info(fields, "card action received and stored");
+    metrics.inboxAccepted.inc({ account: account.name });
+    quota.accepted(account.name, usage);
+    this.#options.onAppended(entry.lane);
   }
 
   #count(account: Account, push: Push, usage: Usage, conversation: Conversation): void {
@@ -174,42 +199,9 @@ export class InboundFlow {
     notices.overQuota(conversation);
   }
 
-  /** The line an administrator looks for: who wrote, from where, with the ids that allow-lists take. */
-  #log(logger: Logger, entry: NewEntry, push: Push, frame: PushFrame, appended: Appended): void {
-    const fields = {
-      account: entry.account,
-      entryId: entry.id,
-      frameId: frame.messageId,
-      senderStaffId: push.senderStaffId ?? null,
-      senderId: push.senderId,
-      senderName: push.senderName,
-      conversationId: push.conversationId,
-      conversationKind: push.conversationKind,
-      conversationTitle: push.conversationTitle,
-      msgtype: push.body["msgtype"],
-    };
-    if (appended.duplicate) logger.info(fields, "message repeated by DingTalk, already stored");
-    else if (entry.dead)
-      logger.error({ ...fields, ...entry.dead }, "message withheld by DingTalk: the month's Stream quota is used up");
-    else if (entry.cancelled)
-      logger.info({ ...fields, ...entry.cancelled }, "message received, stored and not passed on");
-    else if (entry.cancels) logger.info({ ...fields, cancelled: appended.cancelled }, "stop word received and stored");
-    else logger.info(fields, "message received and stored");
-  }
-
   async #keepUnreadable(account: Account, frame: PushFrame, receivedAt: number, reason: string): Promise<void> {
     const { store, logger, metrics } = this.#options;
-    const appended = await store.append({
-      queue: "inbox",
-      id: `${account.name}:frame:${frame.messageId}`,
-      key: `${account.robotCode}:frame:${frame.messageId}`,
-      account: account.name,
-      lane: `${account.name}\nunreadable`,
-      kind: "unreadable",
-      body: { raw: frame.data, topic: frame.topic },
-      createdAt: receivedAt,
-      dead: { code: "unreadable", detail: reason },
-    });
+    const appended = await store.append(unreadableEntry(account, frame, receivedAt, reason));
     if (appended.duplicate) return;
     metrics.streamInvalid.inc({ account: account.name, reason: "unreadable_data" });
     logger.error({ account: account.name, frameId: frame.messageId, reason }, "unreadable push kept as a dead letter");
@@ -217,7 +209,7 @@ export class InboundFlow {
 
   /** One attempt: normalise and POST. */
   async deliver(entry: Entry, signal: AbortSignal): Promise<Outcome> {
-    const { gateway, clock, includeRaw } = this.#options;
+    const { gateway, media } = this.#options;
     const account = this.#options.account(entry.account);
     if (!account) {
       return {
@@ -228,30 +220,20 @@ export class InboundFlow {
         detail: `account ${entry.account} is not configured`,
       };
     }
-    if (entry.kind !== "message") {
+    const action = entry.kind === CARD_ACTION ? this.#cards.envelope(entry, account) : undefined;
+    if (entry.kind !== "message" && !action) {
       return { kind: "rejected", code: "unreadable", detail: entry.error?.detail ?? "the push could not be read" };
     }
-    const { data, receivedAt } = entry.body as StoredPush;
-    const normalised = normaliseMessage(data, {
-      account: account.name,
-      robotCode: account.robotCode,
-      receivedAt,
-      includeRaw,
-    });
-    const envelope = buildEnvelope(normalised, { attempt: entry.attempts + 1, now: clock.now() });
-    return gateway.post(envelope, signal, entry.lane);
+    const envelope = action ?? this.#envelopes.message(entry, account);
+    if (envelope) return gateway.post(envelope, signal, entry.lane);
+    // Not known to it where a dead letter is tried again.
+    media.added(entry.seq);
+    return {
+      kind: "retry",
+      code: "media_pending",
+      class: "peer-away",
+      afterMs: MEDIA_PENDING_RETRY_MS,
+      detail: "files of the message are still being fetched",
+    };
   }
-}
-
-function conversationOf(account: Account, push: Push, receivedAt: number): Conversation {
-  return {
-    account: account.name,
-    id: push.conversationId,
-    kind: push.conversationKind,
-    title: push.conversationTitle,
-    // In a group the sender is one of many: a staffId belongs to a direct conversation only.
-    staffId: push.conversationKind === "direct" ? push.senderStaffId : undefined,
-    webhook: push.webhook,
-    lastSeen: receivedAt,
-  };
 }

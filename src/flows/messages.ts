@@ -2,21 +2,31 @@ import { randomUUID } from "node:crypto";
 import { digestOf } from "../domain/canonical.ts";
 import { BridgeError } from "../domain/errors.ts";
 import { parseTarget } from "../domain/target.ts";
-import { splitText, titleOf } from "../domain/text.ts";
 import { ThrottledLog } from "../dingtalk/throttled-log.ts";
 import type { Clock } from "../ops/clock.ts";
 import type { Logger } from "../ops/logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
-import { type Entry, type NewEntry, type QueueStore, conversationLane, userLane } from "../queue/store.ts";
-import type { Mentions, OutboundContent, StoredMessage } from "./outbound.ts";
-import { type MessageView, viewOf } from "./views.ts";
+import { type Entry, type NewEntry, type QueueStore, conversationLane, splitLane, userLane } from "../queue/store.ts";
+import { chooseAccount } from "./account-choice.ts";
+import { type ContentCheck, checkedContent, filesOf } from "./outbound-check.ts";
+import {
+  type Mentions,
+  type MessageContent,
+  type StoredMessage,
+  entryOfCard,
+  kindOf,
+  partsOf,
+} from "./outbound-content.ts";
+import type { Recall } from "./recall.ts";
+import { CARD_FINISH } from "./stream-entries.ts";
+import { type MessageView, outTrackIdOf, viewOf } from "./views.ts";
 
 /** A message as the API takes it; its shape is checked by the route. */
 export interface MessageRequest {
   account?: string;
   to: string;
   inReplyTo?: string;
-  content: { type: "text"; text: string } | { type: "markdown"; text: string; title?: string };
+  content: MessageContent;
   mentions?: Mentions;
   ttlMs?: number;
 }
@@ -37,6 +47,17 @@ export interface MessagesOptions {
   refusal: () => BridgeError | undefined;
   /** Messages that may wait, to one conversation and in all. */
   bounds: { openPerLane: number; openTotal: number };
+  recall: Pick<Recall, "recall">;
+  /** How the gateway reaches the bridge: an address below it is a file of the bridge's own. */
+  publicUrl: () => string;
+}
+
+/** A message that was taken; `duplicate`: by an earlier call with its key. */
+interface Accepted {
+  id: string;
+  duplicate: boolean;
+  status: MessageView["status"];
+  outTrackId?: string;
 }
 
 /** Refusals for want of room are told once in this time. */
@@ -55,35 +76,44 @@ export class Messages {
 
   /**
    * Commits a message. Throws BridgeError `account_required`, `account_unknown`, `account_forbidden`,
-   * `invalid_request`, `idempotency_key_reused`, `queue_full`, `disk_low` or `store_unavailable`; nothing is stored then.
+   * `invalid_request`, `media_unknown`, `media_too_large`, `media_unsupported`, `media_url_refused`, `card_unknown`,
+   * `idempotency_key_reused`, `queue_full`, `disk_low` or `store_unavailable`; nothing is stored then.
    */
-  async accept(
-    request: MessageRequest,
-    options: { scope: Scope; idempotencyKey?: string },
-  ): Promise<{ id: string; duplicate: boolean; status: MessageView["status"] }> {
+  async accept(request: MessageRequest, options: { scope: Scope; idempotencyKey?: string }): Promise<Accepted> {
     const { store, clock, metrics, logger, bounds } = this.#options;
     const refusal = this.#options.refusal();
     if (refusal) throw refusal;
-    const account = this.#account(request, options.scope);
+    const account = chooseAccount(request, options.scope, this.#options.accounts());
     const id = `out_${randomUUID()}`;
     const now = clock.now();
     const lane = this.#lane(account, request.to);
+    const key = options.idempotencyKey === undefined ? id : `${account}\n${options.idempotencyKey}`;
+    const digest = digestOf({ ...request, account });
+    // Before the content is looked at: what a message names, a file or a card, may have gone since it was taken.
+    const known = options.idempotencyKey === undefined ? undefined : store.repeated("outbox", key);
+    if (known) return this.#again(known, digest);
+    const check = this.#check(account);
+    const content = checkedContent(request.content, check);
+    if (content.type === "card" && content.outTrackId !== undefined)
+      this.#requireCard(content.outTrackId, account, lane);
+    const parts = partsOf(content, id);
     const entry: NewEntry = {
       queue: "outbox",
       id,
-      key: options.idempotencyKey === undefined ? id : `${account}\n${options.idempotencyKey}`,
+      key,
       account,
       lane,
-      kind: request.content.type,
+      kind: kindOf(content),
       body: {
         to: request.to,
         ...(request.inReplyTo !== undefined && { inReplyTo: request.inReplyTo }),
         ...(request.mentions && { mentions: request.mentions }),
         ...(request.ttlMs !== undefined && { expiresAt: now + request.ttlMs }),
       } satisfies StoredMessage,
-      digest: digestOf({ ...request, account }),
+      digest,
       createdAt: now,
-      parts: partsOf(request.content),
+      parts,
+      media: filesOf(content, check),
       atMost: { lane: bounds.openPerLane, queue: bounds.openTotal },
     };
     const appended = await store.append(entry).catch((thrown: unknown) => {
@@ -91,20 +121,58 @@ export class Messages {
         this.#throttled.warn("queue_full", { account, to: request.to, reason: thrown.message }, "message refused");
       throw thrown;
     });
-    if (appended.duplicate && appended.digest !== entry.digest) {
-      throw new BridgeError("idempotency_key_reused", "this Idempotency-Key was used for another message");
-    }
-    if (appended.duplicate) {
-      const first = store.find("outbox", appended.id);
-      return { id: appended.id, duplicate: true, status: first ? viewOf(first, []).status : "delivered" };
-    }
-    metrics.apiMessages.inc({ account, type: request.content.type });
+    // Two calls at once: the other one was first.
+    const first = appended.duplicate ? store.find("outbox", appended.id) : undefined;
+    if (first) return this.#again(first, digest);
+    if (appended.duplicate) return { id: appended.id, duplicate: true, status: "delivered" };
+    metrics.apiMessages.inc({ account, type: content.type });
     logger.info(
-      { account, entryId: id, inReplyTo: request.inReplyTo, to: request.to, parts: entry.parts?.length },
+      { account, entryId: id, inReplyTo: request.inReplyTo, to: request.to, parts: parts.length },
       "message taken from the gateway",
     );
     this.#options.onAppended(appended.lane);
-    return { id, duplicate: false, status: "queued" };
+    return { id, duplicate: false, status: "queued", ...outTrackIdOf(parts.map((body) => ({ body }))) };
+  }
+
+  #again(first: Entry, digest: string): Accepted & { duplicate: true } {
+    if (first.digest !== digest) {
+      throw new BridgeError("idempotency_key_reused", "this Idempotency-Key was used for another message");
+    }
+    const { status, outTrackId } = viewOf(first, this.#options.store.parts(first.seq));
+    return { id: first.id, duplicate: true, status, ...(outTrackId !== undefined && { outTrackId }) };
+  }
+
+  #check(account: string): ContentCheck {
+    const { store, publicUrl } = this.#options;
+    const media: ContentCheck["media"] = (id) => {
+      const file = store.media.find(id);
+      return file?.account === account ? file : undefined;
+    };
+    return { media, publicUrl: publicUrl() };
+  }
+
+  /** An update goes behind the card it changes, in the same lane. */
+  #requireCard(outTrackId: string, account: string, lane: string): void {
+    const { store } = this.#options;
+    const id = entryOfCard(outTrackId);
+    const made = id === undefined ? undefined : store.find("outbox", id);
+    const name = `content.outTrackId: ${JSON.stringify(outTrackId)}`;
+    if (made?.kind !== "card" || made.account !== account) {
+      throw new BridgeError("card_unknown", `${name} is no card that this account sent in the last days`);
+    }
+    if (made.state === "dead" || made.state === "cancelled") {
+      throw new BridgeError("card_unknown", `${name} is not shown: its message is ${made.state}`);
+    }
+    if (this.#settledLane(made.lane) !== this.#settledLane(lane)) {
+      throw new BridgeError("card_unknown", `${name} is in another conversation than "to" names`);
+    }
+  }
+
+  /** A person's lane is that of the direct conversation once that is known. */
+  #settledLane(lane: string): string {
+    const { account, staffId } = splitLane(lane);
+    const direct = staffId === undefined ? undefined : this.#options.store.directConversation(account, staffId);
+    return direct ? conversationLane(account, direct.id) : lane;
   }
 
   /** Undefined when there is none, or when it is not the caller's. */
@@ -113,18 +181,23 @@ export class Messages {
     return entry && viewOf(entry, this.#options.store.parts(entry.seq));
   }
 
-  /** Cancels what no attempt has begun on. Throws BridgeError `already_sent` or `not_cancellable`. */
+  /**
+   * Cancels what no attempt has begun on, and recalls what was sent; either way it is cancelled then. Throws BridgeError
+   * `already_sent`, `not_cancellable`, or what kept it from being recalled now (flows/recall.ts).
+   */
   async cancel(id: string, scope: Scope): Promise<MessageView | undefined> {
     const { store, clock } = this.#options;
     const entry = this.#own(id, scope);
     if (!entry) return undefined;
+    if (entry.kind === CARD_FINISH) throw new BridgeError("not_cancellable", "a card must come to its end");
     if (await store.cancel("outbox", id, clock.now())) {
       this.#options.onAppended(entry.lane);
       this.settled(id);
     } else {
       const now = this.view(id, scope);
-      if (now?.status === "delivered") throw new BridgeError("already_sent", "the message was delivered");
-      if (now && now.status !== "cancelled") throw new BridgeError("not_cancellable", `the message is ${now.status}`);
+      if (now?.status === "delivered") await this.#options.recall.recall(entry);
+      else if (now && now.status !== "cancelled")
+        throw new BridgeError("not_cancellable", `the message is ${now.status}`);
     }
     return this.view(id, scope);
   }
@@ -166,39 +239,9 @@ export class Messages {
     return entry && (scope.account === undefined || entry.account === scope.account) ? entry : undefined;
   }
 
-  #account(request: MessageRequest, scope: Scope): string {
-    const known = this.#options.accounts();
-    const named = request.account === "default" ? "main" : request.account;
-    if (scope.account !== undefined) {
-      if (named !== undefined && named !== scope.account) {
-        throw new BridgeError("account_forbidden", `this token speaks for account ${scope.account} only`);
-      }
-      return scope.account;
-    }
-    if (named !== undefined) {
-      if (known.includes(named)) return named;
-      throw new BridgeError(
-        "account_unknown",
-        `account: there is no account ${JSON.stringify(named)}; known: ${known.join(", ")}`,
-      );
-    }
-    const fromReply = request.inReplyTo?.slice(0, Math.max(0, request.inReplyTo.indexOf(":")));
-    if (fromReply !== undefined && known.includes(fromReply)) return fromReply;
-    if (known.length === 1 && known[0] !== undefined) return known[0];
-    throw new BridgeError("account_required", `account: name one of ${known.join(", ")}`);
-  }
-
   #lane(account: string, to: string): string {
     const target = parseTarget(to);
     if (!target) throw new BridgeError("invalid_request", "to: must be conversation:<id> or user:<staffId>");
     return target.kind === "conversation" ? conversationLane(account, target.id) : userLane(account, target.id);
   }
-}
-
-function partsOf(content: MessageRequest["content"]): OutboundContent[] {
-  if (content.type === "text") {
-    return splitText(content.text, { title: "", format: "text" }).map(({ text }) => ({ type: "text" as const, text }));
-  }
-  const title = content.title ?? titleOf(content.text);
-  return splitText(content.text, { title, format: "markdown" }).map((part) => ({ type: "markdown" as const, ...part }));
 }

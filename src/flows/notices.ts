@@ -1,12 +1,20 @@
 import { dayName } from "../domain/day.ts";
 import { BridgeError, coerceError } from "../domain/errors.ts";
-import { type Language, NOTICES, type NoticeKind } from "../domain/notices.ts";
+import { type Language, NOTICES, type NoticeKind, aboutFile } from "../domain/notices.ts";
 import type { Clock } from "../ops/clock.ts";
 import type { Logger } from "../ops/logger.ts";
 import type { Health, Service } from "../ops/service.ts";
 import { type Conversation, type Entry, type QueueStore, isControlLane, splitLane } from "../queue/store.ts";
+import { cleanFileName } from "./media-name.ts";
 import type { Messages } from "./messages.ts";
-import type { StoredMessage } from "./outbound.ts";
+import {
+  type MediaContent,
+  type Mentions,
+  type MessageContent,
+  type OutboundContent,
+  type StoredMessage,
+  isMediaContent,
+} from "./outbound-content.ts";
 
 export interface NoticesOptions {
   store: QueueStore;
@@ -34,6 +42,8 @@ const SILENT_AFTER: ReadonlySet<string> = new Set([
   "account_unknown",
   "too_old",
 ]);
+/** The same for a file: a text can take a road that a file cannot, by webhook. */
+const SILENT_AFTER_FILE: ReadonlySet<string> = new Set(["recipient_unknown", "account_unknown", "too_old"]);
 const KEY = "notice:";
 const LOOK_MS = 5_000;
 /** Lanes looked at each time; the next ones the next time. */
@@ -88,10 +98,45 @@ export class Notices implements Service {
 
   /** A reply became a dead letter. */
   givenUp(entry: Entry, code: string): void {
+    if (this.#isFileRefused(entry)) return this.#fileRefused(entry, code);
     const { inReplyTo } = entry.body as StoredMessage;
     if (inReplyTo === undefined || SILENT_AFTER.has(code) || entry.key.startsWith(`${entry.account}\n${KEY}`)) return;
     const conversation = this.#conversationOf(entry.lane);
     if (conversation) this.#say("givenUp", conversation, entry.id);
+  }
+
+  #isFileRefused(entry: Entry): boolean {
+    const first = this.#options.store.parts(entry.seq)[0];
+    return first !== undefined && !first.receipt && isMediaContent(first.body as OutboundContent);
+  }
+
+  /** What stands behind the file is said all the same; where nothing does, that there was a file. */
+  #fileRefused(entry: Entry, code: string): void {
+    if (SILENT_AFTER_FILE.has(code)) return;
+    const { to, mentions } = entry.body as StoredMessage;
+    const { account, id } = entry;
+    const [file, ...rest] = this.#options.store.parts(entry.seq);
+    const said = { account, to, incident: id };
+    if (rest.length === 0 && file) {
+      if (code === "no_route" && !this.#hasWebhook(entry.lane)) return;
+      return this.#send("fileRefused", { ...said, name: this.#nameOf(file.body as MediaContent) });
+    }
+    const left = rest.filter(({ receipt }) => !receipt).map(({ body }) => body as OutboundContent);
+    const text = left.map((part) => (part.type === "markdown" ? part.text : "")).join("\n\n");
+    if (text === "") return;
+    const caption = { content: { type: "markdown" as const, text }, ...(mentions && { mentions }) };
+    this.#accept("fileRefused", { ...said, ...caption });
+  }
+
+  /** The name that people would know the file by; of an address only its last step, which holds no secret. */
+  #nameOf({ type, media, fileName }: MediaContent): string {
+    const name = "id" in media ? this.#options.store.media.find(media.id)?.fileName : lastStep(media.url);
+    return cleanFileName(fileName ?? name ?? "") || type;
+  }
+
+  #hasWebhook(lane: string): boolean {
+    const { webhook } = this.#conversationOf(lane) ?? {};
+    return webhook !== undefined && webhook.expiresAt > this.#options.clock.now();
   }
 
   #look(): void {
@@ -144,18 +189,43 @@ export class Notices implements Service {
   }
 
   #say(kind: NoticeKind, conversation: Conversation, incident: string): void {
-    const { enabled, language, messages, affordable, logger } = this.#options;
-    const { account, id } = conversation;
-    const key = `${KEY}${kind}:${id}:${incident}`;
-    if (!enabled[kind] || this.#said.has(`${account}\n${key}`) || !affordable(account)) return;
+    const { account, id, staffId } = conversation;
+    const to = staffId === undefined ? `conversation:${id}` : `user:${staffId}`;
+    this.#send(kind, { account, to, incident: `${id}:${incident}` });
+  }
+
+  /** `name`: of the file that the line is about. */
+  #send(kind: NoticeKind, about: { account: string; to: string; incident: string; name?: string }): void {
+    const { enabled, language, affordable } = this.#options;
+    const { name, ...rest } = about;
+    if (!enabled[kind] || !affordable(about.account)) return;
+    const line = NOTICES[kind][language];
+    this.#accept(kind, { ...rest, content: { type: "text", text: name === undefined ? line : aboutFile(line, name) } });
+  }
+
+  /** Once for an incident, also over a restart. */
+  #accept(
+    kind: NoticeKind,
+    {
+      account,
+      to,
+      incident,
+      ...message
+    }: {
+      account: string;
+      to: string;
+      incident: string;
+      content: MessageContent;
+      mentions?: Mentions;
+    },
+  ): void {
+    const { messages, logger } = this.#options;
+    const key = `${KEY}${kind}:${incident}`;
+    if (this.#said.has(`${account}\n${key}`)) return;
     if (this.#said.size >= REMEMBERED) this.#said.clear();
     this.#said.add(`${account}\n${key}`);
-    const to = conversation.staffId === undefined ? `conversation:${id}` : `user:${conversation.staffId}`;
     const pending: Promise<void> = messages
-      .accept(
-        { account, to, content: { type: "text", text: NOTICES[kind][language] } },
-        { scope: { account: undefined }, idempotencyKey: key },
-      )
+      .accept({ account, to, ...message }, { scope: { account: undefined }, idempotencyKey: key })
       .then(
         () => undefined,
         (thrown: unknown) => {
@@ -166,5 +236,15 @@ export class Notices implements Service {
       )
       .finally(() => this.#pending.delete(pending));
     this.#pending.add(pending);
+  }
+}
+
+function lastStep(address: string): string | undefined {
+  const step = URL.parse(address)?.pathname.split("/").at(-1);
+  try {
+    return step === undefined ? undefined : decodeURIComponent(step);
+  } catch {
+    // Percent signs that encode nothing: they are part of the name.
+    return step;
   }
 }

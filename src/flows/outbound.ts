@@ -1,138 +1,95 @@
 import { setTimeout } from "node:timers/promises";
-import type { ErrorCode } from "../domain/errors.ts";
 import type { Outcome, Receipt } from "../domain/outcome.ts";
-import type { Budget } from "../domain/quota.ts";
-import { type Target, parseTarget } from "../domain/target.ts";
-import type { TextPart } from "../domain/text.ts";
-import type { Clock } from "../ops/clock.ts";
+import { parseTarget } from "../domain/target.ts";
 import type { Logger } from "../ops/logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
-import type { Gate } from "../queue/gate.ts";
 import type { Admission } from "../queue/lane-runner.ts";
-import type { WindowLimiter } from "../queue/limiter.ts";
-import { type Conversation, type Entry, type QueueStore, splitLane, userLane } from "../queue/store.ts";
-import type { Pacing } from "./pacing.ts";
-import type { QuotaGovernor } from "./quota.ts";
+import type { Entry, Part } from "../queue/store.ts";
+import type { AccountSender } from "./account.ts";
+import { type OutboundContent, type StoredMessage, canMention, isMediaContent } from "./outbound-content.ts";
+import { paceOf } from "./outbound-pace.ts";
+import { OWN_LIMIT, PartSender, type PartSenderOptions } from "./outbound-part.ts";
+import { conversationOf, later, targetOf } from "./outbound-roads.ts";
 
-export interface Mentions {
-  userIds?: string[];
-  all?: boolean;
-}
-
-/** One part as it is stored and sent. */
-export type OutboundContent = { type: "text"; text: string } | ({ type: "markdown" } & TextPart);
-
-/** What an outbox entry holds. */
-export interface StoredMessage {
-  to: string;
-  inReplyTo?: string;
-  mentions?: Mentions;
-  /** Epoch milliseconds after which the message is worthless to its sender. */
-  expiresAt?: number;
-}
-
-/** DingTalk's endpoints that send, each with limits and failures of its own. */
-export type Api = "webhook" | "oto" | "group";
-
-/** What sends for one account: DingTalk's two roads and the limiter of each API. */
-export interface AccountSender {
-  webhook(options: { webhookUrl: string; content: OutboundContent; mentions?: Mentions }): Promise<Outcome>;
-  toUser(options: { staffId: string; content: OutboundContent }): Promise<Outcome>;
-  toGroup(options: { openConversationId: string; content: OutboundContent }): Promise<Outcome>;
-  limiter: Record<Api, WindowLimiter>;
-  /** The door to each endpoint group: a failure of one says nothing about the others. */
-  gates: Record<Api, Gate>;
-  /** DingTalk's clock less ours, from the last frame; milliseconds. */
-  clockOffset(): number;
-}
-
-export interface OutboundOptions {
-  store: QueueStore;
+export interface OutboundOptions extends Omit<PartSenderOptions, "onBlocked"> {
   sender: (account: string) => AccountSender | undefined;
   /** What becomes of a send that was cut off by a crash: sent again, or left for a person to look at. */
   onUncertain: "retry" | "hold";
-  /** A webhook is not used in the last so many milliseconds of its life. */
-  webhookMarginMs: number;
-  /** Says which of the roads burdens the month's budgets least. */
-  quota: Pick<QuotaGovernor, "order">;
-  pacing: Pacing;
-  clock: Clock;
   logger: Logger;
-  metrics: Metrics;
 }
 
 const STORE_PAUSE_MS = 1_000;
 const UNKNOWN_ACCOUNT_RETRY_MS = 60_000;
 const MINUTE_MS = 60_000;
-/** Until it is looked again whether a road is passable. */
-const NO_ROAD_MS = 1_000;
+/** Lanes remembered to wait at a door of their own. */
+const BLOCKED_LANES = 10_000;
 
-/** Remembered; each is a road that would be tried in vain. */
-const GONE_WEBHOOKS = 10_000;
-const OWN_LIMIT = "the conversation's own limit";
-
-type Road = { api: "webhook"; url: string } | { api: "oto"; staffId: string } | { api: "group"; id: string };
-
-/** Outbox → DingTalk. The road is chosen per part, at the time of the send. */
+/**
+ * Outbox → DingTalk, for messages: part by part, in order; roads are chosen at the time of the send (outbound-part.ts). An
+ * entry of another kind in a lane of its own is another flow's: the composition tells them apart by `entry.kind`.
+ */
 export class OutboundFlow {
   readonly #options: OutboundOptions;
-  /** Webhooks that DingTalk does not know any more, before their time. */
-  readonly #goneWebhooks = new Set<string>();
+  readonly #parts: PartSender;
+  /** What the first entry of a lane was turned back by, where its roads do not tell: a pause of uploads, no slot for files. */
+  readonly #doors = new Map<string, { seq: number; door: Admission }>();
 
   constructor(options: OutboundOptions) {
     this.#options = options;
+    this.#parts = new PartSender({ ...options, onBlocked: (entry, door) => this.#block(entry, door) });
   }
 
   /** The door that the first entry of a lane has to pass: its conversation's pace, then the peer it would be sent to. */
   admission(lane: string): Admission | undefined {
+    const { store, pacing } = this.#options;
     const { account, target } = targetOf(lane);
     const sender = this.#options.sender(account);
     if (!sender) return undefined;
-    const wait = this.#pace(account, target).wait();
-    if (wait > 0) return this.#options.pacing.door(wait);
-    const gates = this.#roads(sender, target, this.#conversation(account, target)).map(({ api }) => sender.gates[api]);
+    const conversation = conversationOf(store, account, target);
+    const wait = paceOf(pacing, account, target, conversation).wait();
+    if (wait > 0) return pacing.door(wait);
+    const blocked = this.#doors.get(lane);
+    if (blocked && store.head("outbox", lane)?.seq === blocked.seq) return blocked.door;
+    this.#doors.delete(lane);
+    // What the entry holds is not known before it is begun: most are text.
+    const roads = this.#parts.roads(sender, target, conversation, { type: "text", text: "" });
+    const gates = roads.map(({ api }) => sender.gates[api]);
     return gates.find(({ isOpen }) => isOpen) ?? gates[0];
+  }
+
+  #block({ lane, seq }: Entry, door: Admission): void {
+    if (this.#doors.size >= BLOCKED_LANES) this.#doors.clear();
+    this.#doors.set(lane, { seq, door });
   }
 
   /** Before the first send: what was sent in the last minute, before the start, counts too. */
   seedPacing(): void {
-    const { store, clock } = this.#options;
+    const { store, clock, pacing } = this.#options;
     const now = clock.now();
     for (const { lane, at } of store.recentSends({ from: now - MINUTE_MS, now })) {
       const { account, target } = targetOf(lane);
-      this.#pace(account, target).answered(Math.min(MINUTE_MS, Math.max(0, now - at)));
+      const pace = paceOf(pacing, account, target, conversationOf(store, account, target));
+      pace.answered(Math.min(MINUTE_MS, Math.max(0, now - at)));
     }
-  }
-
-  /** The pace of the conversation that a target is, the same before and after a person's conversation is known. */
-  #pace(account: string, target: Target) {
-    const { pacing } = this.#options;
-    const conversation = this.#conversation(account, target);
-    const staffId = target.kind === "user" ? target.id : conversation?.staffId;
-    const key = staffId === undefined ? `${account}\n${target.id}` : userLane(account, staffId);
-    return {
-      wait: () => pacing.wait(key, isGroup(target, conversation)),
-      answered: (agoMs?: number) => pacing.answered(key, agoMs),
-      throttled: () => pacing.throttled(key),
-      taken: () => pacing.taken(key),
-    };
   }
 
   /** Sends what of the entry is not delivered yet, in order; each part is settled by itself. */
   async deliver(entry: Entry, signal: AbortSignal): Promise<Outcome> {
-    const { store, clock } = this.#options;
+    const { store, clock, pacing, logger } = this.#options;
+    this.#doors.delete(entry.lane);
     const sender = this.#options.sender(entry.account);
     const message = entry.body as StoredMessage;
     const target = parseTarget(message.to);
     if (!sender)
       return later("account_unknown", `account ${entry.account} is not configured`, UNKNOWN_ACCOUNT_RETRY_MS);
     if (!target) return { kind: "rejected", code: "no_route", detail: `not a target: ${message.to}` };
-    if (this.#options.onUncertain === "hold" && entry.crashes > 0 && entry.uncertain) {
+    const parts = store.parts(entry.seq);
+    if (this.#options.onUncertain === "hold" && mayRepeat(entry, parts)) {
       return { kind: "uncertain", code: "interrupted", detail: "the bridge ended while it was being sent" };
     }
-    const parts = store.parts(entry.seq);
-    const pace = this.#pace(entry.account, target);
+    const pace = paceOf(pacing, entry.account, target, conversationOf(store, entry.account, target));
+    const mentioning = parts.find(({ body }) => canMention(body as OutboundContent))?.n;
     let last: Receipt | undefined;
+    let refused: Outcome | undefined;
     for (const part of parts) {
       last = part.receipt;
       if (part.receipt) continue;
@@ -140,13 +97,18 @@ export class OutboundFlow {
       if (message.expiresAt !== undefined && clock.now() > message.expiresAt) {
         return { kind: "rejected", code: "too_old", detail: "its ttlMs ended before it could be sent" };
       }
-      const content = part.body as OutboundContent;
-      const mentions = part.n === 0 ? message.mentions : undefined;
-      const outcome = await this.#send(entry, sender, target, content, mentions);
+      const mentions = part.n === mentioning ? message.mentions : undefined;
+      const outcome = await this.#parts.send({ entry, sender, target, part, parts, mentions, signal });
       if (outcome.kind === "retry" && outcome.code === "recipient_throttled") {
         return { ...outcome, afterMs: pace.throttled() };
       }
-      if (outcome.kind !== "delivered") return outcome;
+      if (outcome.kind === "rejected" && isMediaContent(part.body as OutboundContent)) {
+        // Its caption goes out all the same: the entry is a dead letter of which only the file is left to send.
+        logger.warn({ account: entry.account, entryId: entry.id, code: outcome.code }, "a file was refused");
+        refused = outcome;
+        continue;
+      }
+      if (outcome.kind !== "delivered") return outcome.kind === "rejected" ? (refused ?? outcome) : outcome;
       pace.taken();
       const receipt = outcome.receipt ?? { route: "open-api" as const, at: clock.now() };
       last = receipt;
@@ -155,6 +117,7 @@ export class OutboundFlow {
       const wait = pace.wait();
       if (wait > 0 && part.n < parts.length - 1) return later("pacing", OWN_LIMIT, wait);
     }
+    if (refused) return refused;
     return last ? { kind: "delivered", receipt: last } : { kind: "delivered" };
   }
 
@@ -168,159 +131,11 @@ export class OutboundFlow {
       }
     }
   }
-
-  async #send(
-    { account, lane }: Entry,
-    sender: AccountSender,
-    target: Target,
-    content: OutboundContent,
-    mentions: Mentions | undefined,
-  ): Promise<Outcome> {
-    const conversation = this.#conversation(account, target);
-    const roads = this.#roads(sender, target, conversation);
-    const mention = isGroup(target, conversation) && (mentions?.all === true || (mentions?.userIds?.length ?? 0) > 0);
-    const order = this.#options.quota.order(account, { roads: roads.map(budgetOf), mention });
-    const failures: Outcome[] = [];
-    const byBudget = order.flatMap((budget) => roads.filter((one) => budgetOf(one) === budget));
-    const passable = byBudget.filter(({ api }) => sender.gates[api].admits);
-    if (passable.length === 0 && byBudget.length > 0) return later("pacing", "every road is closed", NO_ROAD_MS);
-    const pace = this.#pace(account, target);
-    for (const road of passable) {
-      const wait = failures.length > 0 ? pace.wait() : 0;
-      if (wait > 0) return later("pacing", OWN_LIMIT, wait);
-      const outcome = await this.#take(sender, road, content, mentions, { account, lane, onAnswer: pace.answered });
-      const isAway = outcome.kind === "retry" && sender.gates[road.api].shutSince !== undefined;
-      if (!isAway && !goesOn(road, outcome)) return outcome;
-      failures.push(outcome);
-    }
-    // The road that is left is one that pauses or is away now: that is no reason to give the message up.
-    if (passable.length > 0 && passable.length < byBudget.length) {
-      return { kind: "retry", code: "dingtalk_unavailable", class: "peer-away", detail: "the other road pauses" };
-    }
-    return failureOf(failures, order.length < roads.length, target);
-  }
-
-  #conversation(account: string, target: Target): Conversation | undefined {
-    const { store } = this.#options;
-    return target.kind === "user"
-      ? store.directConversation(account, target.id)
-      : store.conversation(account, target.id);
-  }
-
-  /** All there are, one for each budget at most. Only the webhook can @ somebody in a group. */
-  #roads(sender: AccountSender, target: Target, conversation: Conversation | undefined): Road[] {
-    const roads: Road[] = [];
-    const webhook = conversation?.webhook;
-    const theirNow = this.#options.clock.now() + sender.clockOffset();
-    const isFresh = webhook && webhook.expiresAt - this.#options.webhookMarginMs > theirNow;
-    if (isFresh && !this.#goneWebhooks.has(webhook.url)) roads.push({ api: "webhook", url: webhook.url });
-    if (target.kind === "user") roads.push({ api: "oto", staffId: target.id });
-    else if (conversation?.kind !== "direct") roads.push({ api: "group", id: target.id });
-    else if (conversation.staffId !== undefined) roads.push({ api: "oto", staffId: conversation.staffId });
-    return roads;
-  }
-
-  #take(
-    sender: AccountSender,
-    road: Road,
-    content: OutboundContent,
-    mentions: Mentions | undefined,
-    { account, lane, onAnswer }: { account: string; lane: string; onAnswer: () => void },
-  ): Promise<Outcome> {
-    const waited = this.#options.metrics.limiterWaitSeconds.startTimer({ account });
-    const gate = sender.gates[road.api];
-    return sender.limiter[road.api].run(() => {
-      waited();
-      // Asked after the wait: the gate may have been shut meanwhile.
-      return gate.observe(async () => {
-        const outcome = await perform(sender, road, content, mentions).catch((error: unknown) => {
-          onAnswer();
-          throw error;
-        });
-        // In the turn of the answer: a moment later the next send might already be under way.
-        pauseAsTold(sender, road.api, outcome);
-        if (!isNoSend(outcome)) onAnswer();
-        if (road.api === "webhook") this.#noteWebhook(road.url, outcome);
-        return outcome;
-      }, lane);
-    });
-  }
-
-  #noteWebhook(url: string, outcome: Outcome): void {
-    if (outcome.kind !== "rejected" || outcome.code !== "webhook_expired") return;
-    if (this.#goneWebhooks.size >= GONE_WEBHOOKS) this.#goneWebhooks.clear();
-    this.#goneWebhooks.add(url);
-  }
 }
 
-function perform(
-  sender: AccountSender,
-  road: Road,
-  content: OutboundContent,
-  mentions: Mentions | undefined,
-): Promise<Outcome> {
-  switch (road.api) {
-    case "webhook":
-      return sender.webhook({ webhookUrl: road.url, content, ...(mentions && { mentions }) });
-    case "oto":
-      return sender.toUser({ staffId: road.staffId, content });
-    case "group":
-      return sender.toGroup({ openConversationId: road.id, content });
-  }
-}
-
-/** A throttle concerns one API, a blocked address all of the account's. */
-function pauseAsTold(sender: AccountSender, api: Api, outcome: Outcome): void {
-  if (outcome.kind !== "retry" || outcome.afterMs === undefined) return;
-  if (outcome.code === "dingtalk_throttled") sender.gates[api].pause(outcome.afterMs);
-  if (outcome.code === "dingtalk_ip_blocked")
-    for (const gate of Object.values(sender.gates)) gate.pause(outcome.afterMs);
-}
-
-function targetOf(lane: string): { account: string; target: Target } {
-  const { account, conversationId, staffId } = splitLane(lane);
-  const isUser = staffId !== undefined;
-  return { account, target: isUser ? { kind: "user", id: staffId } : { kind: "conversation", id: conversationId } };
-}
-
-/** Refused before it came near the conversation. */
-function isNoSend(outcome: Outcome): boolean {
-  return "code" in outcome && (outcome.code === "webhook_expired" || outcome.code === "dingtalk_quota_exhausted");
-}
-
-/** An unknown conversation is taken for a group. */
-function isGroup(target: Target, conversation: Conversation | undefined): boolean {
-  return target.kind === "conversation" && conversation?.kind !== "direct";
-}
-
-const budgetOf = ({ api }: Road): Budget => (api === "webhook" ? "units" : "calls");
-
-/**
- * Whether the next road may be tried: this one surely delivered nothing, and the reason is its own. The Open API goes before a
- * webhook for the sake of the budget only, so what it cannot do (no permission, a group of another organisation) is no end.
- */
-function goesOn(road: Road, outcome: Outcome): boolean {
-  if (outcome.kind !== "rejected" && outcome.kind !== "retry") return false;
-  if (outcome.code === "webhook_expired" || outcome.code === "dingtalk_quota_exhausted") return true;
-  const own: ErrorCode[] = ["dingtalk_permission_missing", "recipient_unknown", "dingtalk_rejected"];
-  return road.api !== "webhook" && own.includes(outcome.code);
-}
-
-/** What to say when every road was tried or is closed (`someClosed`: DingTalk refuses it for want of quota). */
-function failureOf(failures: readonly Outcome[], someClosed: boolean, target: Target): Outcome {
-  const codes = failures.map((failure) => ("code" in failure ? failure.code : undefined));
-  const waits = failures.find(({ kind }, index) => kind === "retry" && codes[index] !== "dingtalk_quota_exhausted");
-  if (waits) return waits;
-  if (someClosed || codes.includes("dingtalk_quota_exhausted")) {
-    const detail =
-      "DingTalk refuses until the month ends (00:00 Asia/Shanghai), or until more is bought; replay it then";
-    return { kind: "rejected", code: "quota_exhausted", detail };
-  }
-  const refused = failures.find((_, index) => codes[index] !== "webhook_expired");
-  const detail = `${target.kind}:${target.id} has no fresh webhook and no staffId to send to`;
-  return refused ?? { kind: "rejected", code: "no_route", detail };
-}
-
-function later(code: ErrorCode, detail: string, afterMs: number): Outcome {
-  return { kind: "retry", code, class: "peer-away", detail, afterMs };
+/** A crash left it open whether the next part was sent, and sending it again would show it twice. A card has a name. */
+function mayRepeat(entry: Entry, parts: readonly Part[]): boolean {
+  if (entry.crashes === 0 || !entry.uncertain) return false;
+  const next = parts.find(({ receipt }) => receipt === undefined)?.body as OutboundContent | undefined;
+  return next?.type !== "card" && next?.type !== "card.update";
 }

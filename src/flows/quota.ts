@@ -169,11 +169,12 @@ export class QuotaGovernor implements Service {
 
   /** Brings the gauges up to date. */
   sample(): void {
-    const { quotaUsed, quotaLimit, quotaProjected, quotaClosed } = this.#options.metrics;
+    const { quotaUsed, quotaLimit, quotaProjected, quotaClosed, quotaLadder } = this.#options.metrics;
     // An organisation that has become known would leave its old label behind.
-    for (const gauge of [quotaUsed, quotaLimit, quotaProjected, quotaClosed]) gauge.reset();
+    for (const gauge of [quotaUsed, quotaLimit, quotaProjected, quotaClosed, quotaLadder]) gauge.reset();
     for (const report of this.report().organisations) {
       const organisation = report.organisation ?? `account:${report.accounts.join(",")}`;
+      quotaLadder.set({ organisation }, report.ladder);
       for (const budget of BUDGETS) {
         const { used, limit, projected, closed } = report[budget];
         quotaUsed.set({ organisation, budget }, used);

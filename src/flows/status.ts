@@ -8,6 +8,7 @@ import type { QueueName, QueueStore } from "../queue/store.ts";
 import type { LagWatch } from "./lag.ts";
 import type { Scope } from "./messages.ts";
 import type { QuotaGovernor } from "./quota.ts";
+import type { Streams } from "./streams.ts";
 
 /** One account: its name as configured and its Stream. */
 export interface AccountParts {
@@ -36,6 +37,7 @@ export function statusReport(parts: {
   store: QueueStore;
   handshake: Handshake;
   quota: QuotaGovernor;
+  streams: Pick<Streams, "count">;
   lag: LagWatch;
   /** The doors to the gateway and to DingTalk's endpoints, by account. */
   gates: { account: string | undefined; gate: Gate }[];
@@ -54,6 +56,7 @@ export function statusReport(parts: {
       ...account.session.health(),
       lastFrameAt: iso(account.session.lastFrameAt),
       downSince: iso(account.session.downSince()),
+      openReplies: parts.streams.count(account.name),
     })),
     queues: { inbox: queue("inbox"), outbox: queue("outbox") },
     peers: parts.gates
@@ -64,18 +67,34 @@ export function statusReport(parts: {
   };
 }
 
-function queueReport(store: QueueStore, queue: QueueName, clock: Clock): Record<string, number> {
+function queueReport(store: Pick<QueueStore, "counts">, queue: QueueName, clock: Clock): Record<string, number> {
   const { open, dead, oldestOpenAt } = store.counts(queue);
   return { open, deadLetters: dead, oldestMs: oldestOpenAt === undefined ? 0 : clock.now() - oldestOpenAt };
 }
 
-/** Brings the gauges of the queues up to date; called when metrics are read. */
-export function sampleQueues(metrics: Metrics, store: QueueStore, clock: Clock): void {
+/** Brings the gauges of what is stored and open up to date; called when metrics are read. */
+export function sampleGauges(
+  metrics: Metrics,
+  parts: {
+    store: Pick<QueueStore, "counts" | "media">;
+    accounts: readonly Pick<AccountParts, "name">[];
+    streams: Pick<Streams, "count">;
+    clock: Clock;
+  },
+): void {
+  const { store, accounts, streams, clock } = parts;
   for (const queue of ["inbox", "outbox"] as const) {
     const { open, deadLetters = 0, oldestMs = 0 } = queueReport(store, queue, clock);
     metrics.open.set({ queue }, open ?? 0);
     metrics.deadLetters.set({ queue }, deadLetters);
     metrics.oldestSeconds.set({ queue }, oldestMs / 1_000);
+  }
+  const { files, bytes } = store.media.totals();
+  metrics.mediaFiles.set(files);
+  metrics.mediaBytes.set(bytes);
+  for (const { name: account } of accounts) {
+    const open = streams.count(account);
+    for (const shown of ["card", "buffered"] as const) metrics.repliesOpen.set({ account, shown }, open[shown]);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { ErrorCode } from "../domain/errors.ts";
 import type { Receipt } from "../domain/outcome.ts";
 import type { Entry, Part } from "../queue/store.ts";
+import type { OutboundContent } from "./outbound-content.ts";
 
 /** A message as `GET /v1/messages/:id` shows it. */
 export interface MessageView {
@@ -10,6 +11,8 @@ export interface MessageView {
   /** Some attempt ended without an answer: DingTalk may have it twice. */
   uncertain?: true;
   attempts: number;
+  /** Of a message that makes or updates a card: what later updates name it by. */
+  outTrackId?: string;
   parts: { route: Receipt["route"]; receipt?: string; at: string }[];
   /** Of a message that is not delivered as a whole: how many of how many parts were. */
   deliveredParts?: string;
@@ -24,6 +27,7 @@ export function viewOf(entry: Entry, parts: Part[]): MessageView {
     status: statusOf(entry),
     ...(entry.uncertain && { uncertain: true as const }),
     attempts: entry.attempts,
+    ...outTrackIdOf(parts),
     parts: delivered.map(({ route, processQueryKey, at }) => ({
       route,
       ...(processQueryKey !== undefined && { receipt: processQueryKey }),
@@ -33,6 +37,12 @@ export function viewOf(entry: Entry, parts: Part[]): MessageView {
       entry.state !== "delivered" && { deliveredParts: `${delivered.length} of ${parts.length}` }),
     ...(entry.error && { error: entry.error }),
   };
+}
+
+/** Of a message with these parts; nothing for one without a card. */
+export function outTrackIdOf(parts: readonly { body: unknown }[]): { outTrackId?: string } {
+  const first = parts[0]?.body as OutboundContent | undefined;
+  return first?.type === "card" || first?.type === "card.update" ? { outTrackId: first.outTrackId } : {};
 }
 
 function statusOf(entry: Entry): MessageView["status"] {

@@ -1,7 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from "@fastify/type-provider-typebox";
 import { BridgeError } from "../domain/errors.ts";
 import type { Messages } from "../flows/messages.ts";
-import { Accepted, CONTENT_TYPES, Id, MessageBody, MessageState, ProblemSchema } from "./schemas.ts";
+import { CONTENT_TYPES } from "./schemas-content.ts";
+import { Accepted, Id, MessageBody, MessageState, ProblemSchema } from "./schemas.ts";
 
 /** Longest time a caller may have a connection kept open by `Prefer: wait`. */
 const LONGEST_WAIT_S = 60;
@@ -55,9 +56,12 @@ export const messageRoutes: FastifyPluginAsyncTypebox<{ messages: Messages }> = 
     "/v1/messages/:id",
     {
       schema: {
-        summary: "Cancel a message that was not sent yet",
+        summary: "Cancel a message that was not sent yet, or recall one that was",
+        description:
+          "Recalled is what went through the Open API, for 24 hours; what went by webhook cannot be: 409. 503: DingTalk could " +
+          "not be asked just now; the next call goes on. Again on a recalled message: 200.",
         params: Id,
-        response: { 200: MessageState, "4xx": ProblemSchema },
+        response: { 200: MessageState, "4xx": ProblemSchema, "5xx": ProblemSchema },
       },
     },
     async (request) => (await messages.cancel(request.params.id, request.scope)) ?? missing(request.params.id),

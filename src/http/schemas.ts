@@ -1,34 +1,7 @@
-import { type Static, Type } from "typebox";
+import { Type } from "typebox";
+import { Content } from "./schemas-content.ts";
 
-/** More than DingTalk would carry in many messages, and little enough to answer quickly. */
-const TEXT_LIMIT = 200_000;
 const MENTION_LIMIT = 50;
-
-const TextContent = Type.Object(
-  { type: Type.Literal("text"), text: Type.String({ minLength: 1, maxLength: TEXT_LIMIT }) },
-  { additionalProperties: false, title: "Text" },
-);
-
-const MarkdownContent = Type.Object(
-  {
-    type: Type.Literal("markdown"),
-    text: Type.String({ minLength: 1, maxLength: TEXT_LIMIT, description: "DingTalk's subset of Markdown" }),
-    title: Type.Optional(
-      Type.String({ minLength: 1, maxLength: 200, description: "Shown in the chat list; default: the first line" }),
-    ),
-  },
-  { additionalProperties: false, title: "Markdown" },
-);
-
-export const CONTENT_TYPES: readonly string[] = ["text", "markdown"];
-
-/** `oneOf` with a discriminator, so that a wrong field is named and not "no alternative matched". */
-const Content = Type.Unsafe<Static<typeof TextContent> | Static<typeof MarkdownContent>>({
-  type: "object",
-  required: ["type"],
-  discriminator: { propertyName: "type" },
-  oneOf: [TextContent, MarkdownContent],
-});
 
 export const MessageBody = Type.Object(
   {
@@ -50,7 +23,11 @@ export const MessageBody = Type.Object(
           ),
           all: Type.Optional(Type.Boolean()),
         },
-        { additionalProperties: false, description: "Works only while the conversation's webhook is fresh" },
+        {
+          additionalProperties: false,
+          description:
+            "Text, Markdown, captions and action cards: while the conversation's webhook is fresh. Cards: always, where the template says so",
+        },
       ),
     ),
     ttlMs: Type.Optional(
@@ -75,6 +52,7 @@ export const MessageState = Type.Object({
     Type.Boolean({ description: "An attempt ended without an answer: a duplicate is possible" }),
   ),
   attempts: Type.Integer(),
+  outTrackId: Type.Optional(Type.String({ description: "Of the card: updates name it" })),
   parts: Type.Array(
     Type.Object({
       route: Type.String({ description: "webhook or open-api" }),

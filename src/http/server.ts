@@ -3,23 +3,28 @@ import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import fastify, { type FastifyInstance } from "fastify";
 import { BridgeError, coerceError } from "../domain/errors.ts";
 import type { DeadLetters } from "../flows/dead-letters.ts";
+import type { Media } from "../flows/media.ts";
 import type { Messages } from "../flows/messages.ts";
 import type { Logger } from "../ops/logger.ts";
 import type { Health, Service } from "../ops/service.ts";
 import { Transitions } from "../ops/transitions.ts";
 import { type Grant, requireToken } from "./auth.ts";
+import { BODY_MS, boundBodies } from "./body.ts";
 import { deadLetterRoutes } from "./dead-letters.ts";
+import { mediaRoutes, uploadMs } from "./media.ts";
 import { messageRoutes } from "./messages.ts";
 import { type OperationsOptions, operationRoutes } from "./operations.ts";
 import { errorHandler, problemOf, sendProblem } from "./problem.ts";
+import { type StreamRoutesOptions, streamRoutes } from "./streams.ts";
 
-export interface HttpServerOptions extends Omit<OperationsOptions, "authenticate"> {
+export interface HttpServerOptions extends Omit<OperationsOptions, "authenticate">, StreamRoutesOptions {
   host: string;
   port: number;
   version: string;
   grants: () => Grant[];
   messages: Messages;
   deadLetters: DeadLetters;
+  media: Media;
   logger: Logger;
 }
 
@@ -81,6 +86,7 @@ export class HttpServer implements Service {
       const app = this.#app;
       this.#app = undefined;
       await app?.close();
+      await this.#options.media.settled();
     });
   }
 
@@ -94,7 +100,9 @@ export async function buildServer(options: HttpServerOptions, refusing: AbortSig
   const app = fastify({
     bodyLimit: BODY_LIMIT,
     forceCloseConnections: true,
-    requestTimeout: 30_000,
+    // Of the slowest route; each has its own, `boundBodies`, which answers before this one cuts.
+    requestTimeout: uploadMs(options.media.maxBytes) + BODY_MS,
+    http: { headersTimeout: BODY_MS },
     routerOptions: { maxParamLength: 512 },
     ajv: { customOptions: { discriminator: true, removeAdditional: false, coerceTypes: false, useDefaults: true } },
   }).withTypeProvider<TypeBoxTypeProvider>();
@@ -104,8 +112,9 @@ export async function buildServer(options: HttpServerOptions, refusing: AbortSig
   app.setNotFoundHandler(async (request, reply) => {
     await sendProblem(reply, problemOf("not_found", `there is no ${request.method} ${request.url.split("?")[0]}`));
   });
+  boundBodies(app);
   app.addHook("onRequest", async (request, reply) => {
-    if (refusing.aborted && request.method !== "GET") {
+    if (refusing.aborted && request.method !== "GET" && request.method !== "HEAD") {
       await sendProblem(reply, problemOf("stopping", "the bridge is stopping; try again in a few seconds"));
     }
   });
@@ -125,7 +134,9 @@ export async function buildServer(options: HttpServerOptions, refusing: AbortSig
   await app.register(async (api) => {
     api.addHook("onRequest", authenticate);
     await api.register(messageRoutes, { messages: options.messages });
+    await api.register(streamRoutes, { streams: options.streams, activity: options.activity });
     await api.register(deadLetterRoutes, { deadLetters: options.deadLetters });
+    await api.register(mediaRoutes, { media: options.media });
   });
   await app.ready();
   return app;

@@ -34,9 +34,33 @@ export function createMetrics() {
     acksFailed: counter("acks_failed_total", "Acks that could not be written", ["account", "reason"]),
     inboxAccepted: counter("inbox_accepted_total", "Messages committed to the inbox", ["account"]),
     inboxDuplicates: counter("inbox_duplicates_total", "Pushes recognised as repeated", ["account"]),
+    mediaFetches: counter(
+      "media_fetches_total",
+      "Files of messages, by what came of fetching them: `stored` or an error code",
+      ["account", "result"],
+    ),
+    mediaFiles: gauge("media_files", "Stored files, received, uploaded and fetched"),
+    mediaBytes: gauge("media_bytes", "Bytes of the stored files"),
     gatewaySeconds: histogram("gateway_seconds", "Duration of one POST of an envelope, by outcome", ["outcome"]),
     gatewayReady: gauge("gateway_ready", "1 while the handshake with the channel plugin is right"),
     apiMessages: counter("api_messages_total", "Messages taken from the gateway, by content type", ["account", "type"]),
+    repliesOpen: gauge(
+      "replies_open",
+      "Replies that grow and are not finished, by how they show: `card`, or `buffered` until a message at the end",
+      ["account", "shown"],
+    ),
+    repliesEnded: counter(
+      "replies_ended_total",
+      "Replies that grew, by who ended them (`gateway`, `idle`, `restart`) and how they show (`card`, `message`, `nothing`)",
+      ["account", "by", "shown"],
+    ),
+    firstTextSeconds: histogram("first_text_seconds", "From the first text of a reply to its card", ["account"]),
+    cardUpdates: counter(
+      "card_updates_total",
+      "Updates of live cards, first and last text apart, by what came of them: `delivered`, `not_sent` when something " +
+        "overtook it or cards are paused, or an error code",
+      ["account", "result"],
+    ),
     sends: counter("sends_total", "Requests that send to DingTalk, by route and result code", [
       "account",
       "route",
@@ -67,6 +91,11 @@ export function createMetrics() {
       "organisation",
       "budget",
     ]),
+    quotaLadder: gauge(
+      "quota_ladder",
+      "What live cards may still cost: 0 all, 1 fewer updates, 2 no new cards, 3 no thinking reaction either",
+      ["organisation"],
+    ),
     diskFree: gauge("data_dir_free_bytes", "Free space on the disk of the data directory"),
     clockSteps: counter("clock_steps_total", "Times the wall clock was set by more than five seconds"),
     commitSeconds: histogram("store_commit_seconds", "Duration of one group commit"),

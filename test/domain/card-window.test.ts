@@ -98,10 +98,12 @@ describe("splitForCard, of a text of many lines", () => {
   it("decides by the beginning alone, wherever it ends for now", () => {
     const text = `${lines(200)}\n\n| a | b |\n|--|--|\n|1|2|\n\n${lines(300)}`;
     const final = splitForCard(text);
+    const heads = new Set<string>();
     for (let end = 2_000; end <= text.length; end += 1) {
       const { head, rest } = splitForCard(text.slice(0, end));
-      if (rest !== "") expect(head).toBe(final.head);
+      if (rest !== "") heads.add(head);
     }
+    expect([...heads]).toEqual([final.head]);
   });
 
   it("lets somebody who knows their client have more", () => {

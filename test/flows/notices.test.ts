@@ -35,14 +35,23 @@ describe("who is told what, when", () => {
       messages: {
         accept: ({ to, content }, { idempotencyKey = "" }) => {
           if (state.fails) return Promise.reject(state.fails);
-          const kind = Object.entries(NOTICES).find(([, { en }]) => en === content.text)?.[0] as NoticeKind;
+          const text = "text" in content ? content.text : undefined;
+          const kind = Object.entries(NOTICES).find(([, { en }]) => en === text)?.[0] as NoticeKind;
           if (!keys.has(idempotencyKey)) said.push({ kind, to, key: idempotencyKey });
           keys.add(idempotencyKey);
           return Promise.resolve({ id: "x", duplicate: false, status: "queued" as const });
         },
       },
       language: "en",
-      enabled: { away: true, waiting: true, givenUp: true, quotaUsedUp: true, personLimit: true },
+      enabled: {
+        away: true,
+        waiting: true,
+        givenUp: true,
+        quotaUsedUp: true,
+        personLimit: true,
+        fileRefused: true,
+        interrupted: true,
+      },
       awayAfterMs: MINUTE,
       gatewayAway: () => state.away,
       isHeld: (lane) => state.held.has(lane),
@@ -185,6 +194,61 @@ describe("who is told what, when", () => {
     expect(said.map(({ kind, to }) => `${kind} ${to}`)).toEqual(["givenUp user:staff001", "givenUp user:staff001"]);
   });
 
+  it("a file refused: its caption or a line that names it, once, without being asked, where it can arrive", async () => {
+    const store = openStore();
+    const webhook = { url: "https://w", expiresAt: Date.now() + MINUTE };
+    await store.append(entry("in"), conversation({ id: "cidA", kind: "direct", staffId: undefined, webhook }));
+    await store.append(
+      entry("in2"),
+      conversation({ id: "cidB", kind: "direct", staffId: undefined, webhook: undefined }),
+    );
+    const accepted: object[] = [];
+    const accept: NoticesOptions["messages"]["accept"] = (message) => {
+      accepted.push(message);
+      return Promise.resolve({ id: "x", duplicate: false, status: "queued" });
+    };
+    const { notices } = make({ store, messages: { accept } });
+    const quiet = make({ store, enabled: everything(false), messages: { accept } });
+    const url = "https://files.example/a/%E8%A1%A8.xlsx?token=s3cret";
+    const file = async (name: string, conversationId: string, parts: object[]): Promise<string> => {
+      const body = { to: `conversation:${conversationId}`, mentions: { userIds: ["staff002"] } };
+      await store.append(entry(name, { queue: "outbox", kind: "file", lane: lane(conversationId), body, parts }));
+      return `main:${name}`;
+    };
+    const dead = (id: string, code: string, by = notices): void => {
+      const one = store.find("outbox", id);
+      if (one) by.givenUp(one, code);
+    };
+    const bare = await file("bare", "cidA", [{ type: "file", media: { url } }]);
+    for (const code of ["recipient_unknown", "too_old", "account_unknown"]) dead(bare, code);
+    dead(bare, "no_route", quiet.notices);
+    const roadless = await file("roadless", "cidB", [{ type: "file", media: { url }, fileName: "b.txt" }]);
+    dead(roadless, "no_route");
+    await notices.stop();
+    expect(accepted).toEqual([]);
+    dead(bare, "no_route");
+    dead(bare, "media_url_refused");
+    const caption = [1, 2].map((n) => ({ type: "markdown", title: "t", text: `Teil ${n}` }));
+    const captioned = await file("captioned", "cidA", [{ type: "image", media: { url } }, ...caption]);
+    // The words are the gateway's, not the bridge's own: they cannot be switched off.
+    dead(captioned, "attempts_exhausted", quiet.notices);
+    const said = await file("said", "cidA", [{ type: "image", media: { url } }, ...caption.slice(1)]);
+    await store.deliverPart(store.find("outbox", said)?.seq ?? 0, 1, { route: "webhook", at: 1 });
+    dead(said, "media_url_refused");
+    await notices.stop();
+    await quiet.notices.stop();
+    const to = "conversation:cidA";
+    expect(accepted).toEqual([
+      { account: "main", to, content: { type: "text", text: `${NOTICES.fileRefused.en}\n表.xlsx` } },
+      {
+        account: "main",
+        to,
+        content: { type: "markdown", text: "Teil 1\n\nTeil 2" },
+        mentions: { userIds: ["staff002"] },
+      },
+    ]);
+  });
+
   it("harms nothing when it cannot be stored, or when the store fails", async () => {
     const store = openStore();
     const { notices, state, said } = make({ store });
@@ -208,6 +272,8 @@ const everything = (on: boolean): NoticesOptions["enabled"] => ({
   givenUp: on,
   quotaUsedUp: on,
   personLimit: on,
+  fileRefused: on,
+  interrupted: on,
 });
 
 describe("in the bridge", () => {

@@ -77,7 +77,7 @@ describe("POST /v1/messages", () => {
     [message({ content: { type: "text" } }), 400, "content.text", "invalid_request"],
     [message({ content: { type: "text", text: 5 } }), 400, "content.text", "invalid_request"],
     [message({ content: { type: "text", text: "" } }), 400, "content.text", "invalid_request"],
-    [message({ content: { type: "image", media: { id: "x" } } }), 422, "content.type", "content_type_not_supported"],
+    [message({ content: { type: "feedCard", links: [] } }), 422, "content.type", "content_type_not_supported"],
     [message({ extra: 1 }), 400, "extra", "invalid_request"],
     [message({ ttlMs: 5 }), 400, "ttlMs", "invalid_request"],
     [message({ mentions: { userIds: "staff001" } }), 400, "mentions.userIds", "invalid_request"],
@@ -107,7 +107,7 @@ describe("POST /v1/messages", () => {
 });
 
 describe("GET and DELETE /v1/messages/:id", () => {
-  it("cancels what waits and refuses what was sent", async () => {
+  it("cancels what waits and recalls what was sent", async () => {
     bridge.dingtalk.faults.api("groupMessages/send", { kind: "error", error: "unavailable", count: 1 });
     const to = "conversation:cidNeverSeen==";
     const first = await json(await post(message({ to })));
@@ -116,9 +116,9 @@ describe("GET and DELETE /v1/messages/:id", () => {
     expect(await json(cancelled)).toMatchObject({ status: "cancelled" });
     await bridge.api("DELETE", `/v1/messages/${String(first["id"])}`);
     const sent = await json(await post(message(), { prefer: "wait=10" }));
-    const refused = await bridge.api("DELETE", `/v1/messages/${String(sent["id"])}`);
-    expect(refused.status).toBe(409);
-    expect(await json(refused)).toMatchObject({ code: "already_sent" });
+    const recalled = await bridge.api("DELETE", `/v1/messages/${String(sent["id"])}`);
+    expect(recalled.status).toBe(200);
+    expect(await json(recalled)).toMatchObject({ status: "cancelled", error: { code: "recalled" } });
   });
 
   it("knows nothing of an unknown id", async () => {

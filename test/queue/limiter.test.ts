@@ -25,6 +25,28 @@ describe("WindowLimiter", () => {
     expect(left).toBe(0);
   });
 
+  it("calls off what waits, and does not hold a slot for what was not sent", async () => {
+    const limiter = new WindowLimiter({ cap: 1, windowMs: 100 });
+    const ran: string[] = [];
+    const task = (name: string) => async (): Promise<void> => void ran.push(name);
+    const { promise: sending, resolve: answered } = Promise.withResolvers<void>();
+    const first = limiter.run(() => sending);
+    const callOff = new AbortController();
+    const { signal } = callOff;
+    const waiting = ended(limiter.run(task("called off"), { signal }));
+    const unsent = limiter.run(task("unsent"), { used: () => false });
+    const next = limiter.run(task("next"));
+    callOff.abort(new Error("not any more"));
+    expect(await waiting).toBe("Error: not any more");
+    expect(await ended(limiter.run(task("too late"), { signal }))).toBe("Error: not any more");
+    answered();
+    await first;
+    await vi.advanceTimersByTimeAsync(101);
+    await Promise.all([unsent, next]);
+    expect(ran).toEqual(["unsent", "next"]);
+    limiter.close();
+  });
+
   it("the receiver never counts more than the cap in any window", async () => {
     const request = fc.record({
       after: fc.nat({ max: 150 }),
