@@ -26,6 +26,7 @@ Options of start and token:
 
 Options of sandbox:
   --say TEXT         say one thing, print the answer, end
+  --file PATH        send this file, the same way; may be given again
   --gateway URL      use this gateway instead of the scripted one
   --port N           port of the bridge's API
 
@@ -43,6 +44,7 @@ const OPTIONS = {
   "data-dir": { type: "string" },
   port: { type: "string" },
   say: { type: "string" },
+  file: { type: "string", multiple: true },
   gateway: { type: "string" },
   json: { type: "boolean" },
   version: { type: "boolean" },
@@ -79,6 +81,7 @@ interface Values {
   "data-dir"?: string;
   port?: string;
   say?: string;
+  file?: string[];
   gateway?: string;
   json?: boolean;
 }
@@ -153,6 +156,7 @@ async function sandbox(values: Values): Promise<number> {
     output: process.stdout,
     signal: quit.signal,
     ...(values.say !== undefined && { say: values.say }),
+    ...(values.file !== undefined && { files: values.file }),
     ...(values.gateway !== undefined && { gatewayUrl: values.gateway }),
   });
 }

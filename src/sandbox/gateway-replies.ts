@@ -1,98 +1,75 @@
 import type { Envelope } from "../domain/envelope.ts";
+import type { BridgeAnswer, BridgeCalls } from "./gateway-calls.ts";
 
-const RETRY_MS = 250;
-const GIVE_UP_MS = 10 * 60_000;
+/** What became of a reply: the bridge's answer to its last call. */
+export interface Replied {
+  envelope: Envelope;
+  status: number;
+  /** Of the message, or of the stream. */
+  id: string | undefined;
+}
 
-/**
- * Sends replies as the contract asks of a caller (design §6): the same Idempotency-Key again and again until a 2xx or
- * a problem+json 4xx, for ten minutes.
- */
-export class ReplySender {
-  readonly #options: { tokenOf: (account: string) => string; bridgeUrl: () => string | undefined };
-  readonly #abort = new AbortController();
-  readonly #timers = new Set<NodeJS.Timeout>();
-  /** Replies per conversation go one after another: a chat partner does not overtake itself. */
+/** Replies of one conversation go one after another: a chat partner does not overtake itself. */
+export class Replies {
+  readonly #calls: BridgeCalls;
   readonly #tails = new Map<string, Promise<void>>();
+  /** That the bridge took. */
   accepted = 0;
-  onReplied: ((reply: { envelope: Envelope; status: number; id: string | undefined }) => void) | undefined;
+  onReplied: ((reply: Replied) => void) | undefined;
 
-  constructor(options: { tokenOf: (account: string) => string; bridgeUrl: () => string | undefined }) {
-    this.#options = options;
+  constructor(calls: BridgeCalls) {
+    this.#calls = calls;
   }
 
+  /** A text to where the envelope came from, after `delayMs`. */
   send(envelope: Envelope, text: string, delayMs: number): void {
-    if (envelope.type !== "message") return;
-    const lane = `${envelope.account} ${envelope.message.conversation.id}`;
+    this.run(envelope, async () => {
+      if (delayMs > 0) await this.#calls.pause(delayMs);
+      return this.#calls.insist(messageOf(envelope, { type: "text", text }));
+    });
+  }
+
+  /** Work of which the last answer counts; undefined when nothing is to be told of it. */
+  run(envelope: Envelope, work: () => Promise<BridgeAnswer | undefined>): void {
+    const lane = laneOf(envelope);
     const before = this.#tails.get(lane) ?? Promise.resolve();
     const tail = before
-      .then(() => this.#deliver(envelope, text, delayMs))
-      .then(() => {
+      .then(work)
+      .then((answer) => this.#tell(envelope, answer))
+      .finally(() => {
         if (this.#tails.get(lane) === tail) this.#tails.delete(lane);
       });
     this.#tails.set(lane, tail);
   }
 
-  close(): void {
-    this.#abort.abort();
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers.clear();
+  /** Conversations to which something is on its way. */
+  get running(): number {
+    return this.#tails.size;
   }
 
-  async #deliver(envelope: Envelope, text: string, delayMs: number): Promise<void> {
-    if (delayMs > 0) await this.#pause(delayMs);
-    const until = performance.now() + GIVE_UP_MS;
-    while (!this.#abort.signal.aborted && performance.now() < until) {
-      const answer = await this.#post(envelope, text);
-      if (answer?.final) {
-        if (answer.status < 300) this.accepted += 1;
-        this.onReplied?.({ envelope, status: answer.status, id: answer.id });
-        return;
-      }
-      await this.#pause(RETRY_MS);
-    }
+  #tell(envelope: Envelope, answer: BridgeAnswer | undefined): void {
+    if (!answer) return;
+    if (answer.ok) this.accepted += 1;
+    const { id } = answer.body;
+    this.onReplied?.({ envelope, status: answer.status, id: typeof id === "string" ? id : undefined });
   }
+}
 
-  async #post(
-    envelope: Envelope,
-    text: string,
-  ): Promise<{ status: number; final: boolean; id: string | undefined } | undefined> {
-    const base = this.#options.bridgeUrl();
-    if (base === undefined) return undefined;
-    try {
-      const response = await fetch(new URL("/v1/messages", base), {
-        method: "POST",
-        headers: {
-          authorization: `Bearer ${this.#options.tokenOf(envelope.account)}`,
-          "content-type": "application/json",
-          "idempotency-key": encodeURI(`${envelope.id}/scripted/1`),
-        },
-        body: JSON.stringify({
-          account: envelope.account,
-          to: envelope.reply?.to,
-          inReplyTo: envelope.id,
-          content: { type: "text", text },
-        }),
-        signal: AbortSignal.any([this.#abort.signal, AbortSignal.timeout(10_000)]),
-      });
-      const body = (await response.json()) as { id?: string };
-      const problem = response.headers.get("content-type")?.startsWith("application/problem+json") ?? false;
-      return { status: response.status, final: response.ok || (problem && response.status < 500), id: body.id };
-    } catch {
-      return undefined;
-    }
-  }
+/** The call that sends `content` as the `n`th message of the answer to an envelope. */
+export function messageOf(envelope: Envelope, content: object, n = 1) {
+  const { account, id } = envelope;
+  return {
+    account,
+    method: "POST",
+    path: "/v1/messages",
+    headers: { "idempotency-key": encodeURI(`${id}/scripted/${n}`) },
+    json: { account, to: envelope.reply?.to, inReplyTo: id, content },
+  };
+}
 
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        this.#timers.delete(timer);
-        this.#abort.signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      this.#timers.add(timer);
-      this.#abort.signal.addEventListener("abort", done);
-    });
-  }
+/** Of the conversation, however it is called. */
+export function laneOf(envelope: Envelope): string {
+  if (envelope.type === "message") return `${envelope.account} ${envelope.message.conversation.id}`;
+  const conversation = envelope.type === "card.action" ? envelope.action.conversation?.id : undefined;
+  return `${envelope.account} ${conversation ?? envelope.reply?.to ?? envelope.id}`;
 }

@@ -2,13 +2,18 @@ import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Envelope } from "../domain/envelope.ts";
-import { ReplySender } from "./gateway-replies.ts";
+import { BridgeCalls } from "./gateway-calls.ts";
+import { Demo } from "./gateway-demo.ts";
+import { Replies, type Replied } from "./gateway-replies.ts";
+import { sendStream } from "./gateway-streams.ts";
 import { Turns } from "./gateway-turns.ts";
 
 /** How the scripted gateway answers a new envelope. */
 export type GatewayMode =
   /** 200, then the text comes back as a reply. */
   | { kind: "echo" }
+  /** 200, then what the text asks for: the sandbox's gateway (gateway-demo.ts). `stream` and `reply` are not asked. */
+  | { kind: "demo" }
   /** 200, then the reply after `delayMs`. */
   | { kind: "slow"; delayMs: number }
   /** 200 and no reply. */
@@ -31,6 +36,10 @@ export interface GatewaySimulatorOptions {
   mode?: GatewayMode;
   /** Text of the reply; undefined = no reply. Default: the message's own text with a mark. */
   reply?: (envelope: Envelope) => string | undefined;
+  /** Pieces of a text that is sent through /v1/streams while it grows; undefined = `reply` is asked. */
+  stream?: (envelope: Envelope) => AsyncIterable<string> | undefined;
+  /** Pause after each piece. Default 0. */
+  deltaMs?: number;
   /** Tokens the gateway accepts besides the accounts' own are refused with 401; false accepts all. */
   checkToken?: boolean;
   /** What a crash leaves: nothing, as with OpenClaw, or the ids of the turns that ended. */
@@ -52,7 +61,7 @@ interface GatewayEvents {
   turn: [Envelope];
   /** First time for an envelope id. */
   taken: [Envelope];
-  replied: [{ envelope: Envelope; status: number; id: string | undefined }];
+  replied: [Replied];
 }
 
 /** A gateway that speaks the contract of design §5 and §6 without any model behind it. */
@@ -70,6 +79,8 @@ export interface GatewaySimulator {
   readonly replied: number;
   /** Messages that wait for their turn or are in it. */
   readonly unfinished: number;
+  /** Conversations whose reply was begun and is not yet taken, refused or given up. */
+  readonly replying: number;
   /** Dies: connections are reset, the port is closed, what was not finished is forgotten, replies not yet sent included. */
   crash(): Promise<void>;
   /** Listens again on the same port after a crash. */
@@ -83,7 +94,9 @@ export const EVENTS_PATH = "/dingtalk/events";
 interface Life {
   app: FastifyInstance;
   sockets: Set<Socket>;
-  replies: ReplySender;
+  calls: BridgeCalls;
+  replies: Replies;
+  demo: Demo;
   turns: Turns;
   /** Ids answered 200, and those of an earlier life that were remembered. */
   answered: Set<string>;
@@ -140,7 +153,7 @@ export async function startGatewaySimulator(options: GatewaySimulatorOptions): P
     if (!authorised(request.headers.authorization, envelope.account)) return problem(reply, 401, "unauthorized");
     if (envelope.version !== 1) return problem(reply, 400, "unsupported_version");
     if (Math.random() < simulator.errorRate) return reply.status(503).send("out of order");
-    const { answered, held, turns, replies } = life;
+    const { answered, held, turns } = life;
     if (answered.has(envelope.id)) return reply.status(409).send({});
     const { mode } = simulator;
     if (mode.kind === "hang") return reply.hijack();
@@ -164,18 +177,42 @@ export async function startGatewaySimulator(options: GatewaySimulatorOptions): P
     }
     answered.add(envelope.id);
     begin(envelope);
-    const text = mode.kind === "silent" ? undefined : replyTo(envelope);
-    if (text !== undefined) replies.send(envelope, text, mode.kind === "slow" ? mode.delayMs : 0);
-    return reply.status(200).send({ decision: text === undefined ? "skipped" : "dispatched" });
+    const isAnswered = mode.kind !== "silent" && respond(life, envelope, mode);
+    return reply.status(200).send({ decision: isAnswered ? "dispatched" : "skipped" });
+  };
+
+  /** Begins the reply; false when there is none. */
+  const respond = (
+    { calls, replies, demo }: Pick<Life, "calls" | "replies" | "demo">,
+    envelope: Envelope,
+    mode: GatewayMode,
+  ): boolean => {
+    if (mode.kind === "demo") {
+      const script = demo.scriptOf(envelope);
+      if (script) replies.run(envelope, script);
+      return script !== undefined;
+    }
+    const { deltaMs = 0 } = options;
+    const delayMs = mode.kind === "slow" ? mode.delayMs : 0;
+    const deltas = options.stream?.(envelope);
+    if (deltas) {
+      replies.run(envelope, async () => {
+        await calls.pause(delayMs);
+        return sendStream(calls, { envelope, deltas, deltaMs });
+      });
+      return true;
+    }
+    const text = replyTo(envelope);
+    if (text !== undefined && envelope.type === "message") replies.send(envelope, text, delayMs);
+    return text !== undefined;
   };
 
   const live = async (remembered: Iterable<string>): Promise<Life> => {
-    const replies = new ReplySender({ tokenOf, bridgeUrl: () => simulator.bridgeUrl });
+    const calls = new BridgeCalls({ tokenOf, bridgeUrl: () => simulator.bridgeUrl });
+    const replies = new Replies(calls);
     replies.onReplied = (one) => events.emit("replied", one);
-    const onEnd = (envelope: Envelope): void => {
-      const text = replyTo(envelope);
-      if (text !== undefined) replies.send(envelope, text, 0);
-    };
+    const demo = new Demo(calls);
+    const onEnd = (envelope: Envelope): void => void respond({ calls, replies, demo }, envelope, simulator.mode);
     const app = fastify({ bodyLimit: 4 * 1024 * 1024, forceCloseConnections: true });
     app.get(EVENTS_PATH, greet);
     app.post(EVENTS_PATH, receive);
@@ -186,11 +223,11 @@ export async function startGatewaySimulator(options: GatewaySimulatorOptions): P
     });
     const turns = new Turns({ onStart: begin, onEnd });
     port = await listen(app, port);
-    return { app, sockets, replies, turns, answered: new Set(remembered), held: new Map() };
+    return { app, sockets, calls, replies, demo, turns, answered: new Set(remembered), held: new Map() };
   };
-  const end = async ({ app, replies, turns }: Life): Promise<void> => {
+  const end = async ({ app, calls, turns }: Life): Promise<void> => {
     turns.end();
-    replies.close();
+    calls.close();
     await app.close();
   };
 
@@ -211,6 +248,9 @@ export async function startGatewaySimulator(options: GatewaySimulatorOptions): P
     },
     get unfinished() {
       return life.turns.unfinished;
+    },
+    get replying() {
+      return life.replies.running;
     },
     async crash() {
       for (const socket of life.sockets) socket.resetAndDestroy();

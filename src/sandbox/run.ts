@@ -23,6 +23,8 @@ export interface Sandbox {
   bridgeUrl: string;
   /** Where the daemon's log lines went. */
   logFile: string;
+  /** What the bridge has not done yet: messages to the gateway, messages and cards to DingTalk. */
+  pending(): Promise<number>;
   appKey: string;
   appSecret: string;
   /** Stops everything and deletes the data directory. */
@@ -36,13 +38,17 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const home = mkdtempSync(join(tmpdir(), "dingtalk-bridge-sandbox-"));
   const logFile = join(home, "bridge.log");
   const log = createWriteStream(logFile);
+  const token = deriveToken(APP_KEY, APP_SECRET);
   const dingtalk = await startDingtalkSimulator({
     apps: [{ appKey: APP_KEY, appSecret: APP_SECRET, robotName: "沙盒机器人" }],
+    // Nobody can publish a template here, and a gateway of one's own may have its own.
+    knobs: { cardTemplates: ["*"] },
   });
   const gateway =
     options.gatewayUrl === undefined
       ? await startGatewaySimulator({
-          accounts: [{ id: "main", appKey: APP_KEY, token: deriveToken(APP_KEY, APP_SECRET) }],
+          accounts: [{ id: "main", appKey: APP_KEY, token }],
+          mode: { kind: "demo" },
         })
       : undefined;
   const { config } = loadConfig({
@@ -73,9 +79,17 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     const bridgeUrl = `http://127.0.0.1:${app.port}`;
     if (gateway) gateway.bridgeUrl = bridgeUrl;
     await connected;
-    return { dingtalk, gateway, app, bridgeUrl, logFile, appKey: APP_KEY, appSecret: APP_SECRET, close };
+    const pending = (): Promise<number> => openEntries(bridgeUrl, token);
+    return { dingtalk, gateway, app, bridgeUrl, logFile, pending, appKey: APP_KEY, appSecret: APP_SECRET, close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+async function openEntries(bridgeUrl: string, token: string): Promise<number> {
+  const response = await fetch(new URL("/v1/status", bridgeUrl), { headers: { authorization: `Bearer ${token}` } });
+  if (!response.ok) throw new Error(`the bridge's status: ${response.status}`);
+  const { queues } = (await response.json()) as { queues: { inbox: { open: number }; outbox: { open: number } } };
+  return queues.inbox.open + queues.outbox.open;
 }

@@ -1,12 +1,20 @@
 import { createInterface } from "node:readline/promises";
 import type { Readable, Writable } from "node:stream";
-import type { SentMessage } from "./dingtalk-types.ts";
-import type { GatewayMode } from "./gateway-simulator.ts";
 import { type Sandbox, type SandboxOptions, startSandbox } from "./run.ts";
+import { Chat } from "./terminal-chat.ts";
+import { checkDelivered, DEMO_HELP, HELP, obey, showFiles, type Stage } from "./terminal-commands.ts";
+import { FileProblem, type PersonFile, readPersonFiles } from "./terminal-files.ts";
+import { answered, sayAll } from "./terminal-once.ts";
+import { Person } from "./terminal-person.ts";
+import { Screen } from "./terminal-screen.ts";
 
 export interface TerminalOptions extends SandboxOptions {
   /** Say this one thing, print the answer, end. */
   say?: string;
+  /** Paths of files to send, alone or with `say`: the same. */
+  files?: readonly string[];
+  /** How long an answer to `say` and `files`, or its next part, may take. Default 30 s. */
+  answerWithinMs?: number;
   input: Readable;
   output: Writable;
   /** Ends the sandbox (Ctrl-C). */
@@ -14,122 +22,84 @@ export interface TerminalOptions extends SandboxOptions {
 }
 
 const ANSWER_WITHIN_MS = 30_000;
-const GROUP = "测试群";
 
-const HELP = `Type as a DingTalk user. Lines that begin with ":" are for the sandbox:
-  :group <text>     say it in the group ${GROUP}, @-ing the robot
-  :as <staffId>     be somebody else (staff001, staff002, …)
-  :gateway <mode>   echo | slow | failing | held | silent   how the scripted gateway answers
-  :disconnect       DingTalk announces that it will close the connection
-  :cut              the connection breaks
-  :expire           all reply webhooks expire (replies then go by the Open API)
-  :status           what the bridge says of itself
-  :log              where its log lines are
-  :quit
-`;
-
-const MODES: Record<string, GatewayMode> = {
-  echo: { kind: "echo" },
-  slow: { kind: "slow", delayMs: 3_000 },
-  failing: { kind: "answer", status: 500 },
-  held: { kind: "held", times: 2, retryAfterS: 2 },
-  silent: { kind: "silent" },
-};
-
-/** `npm run sandbox`. Resolves with the exit status. */
+/** `npm run sandbox`. Resolves with the exit status: 1 when a file cannot be sent, or no answer to `say` and `files` came. */
 export async function runSandbox(options: TerminalOptions): Promise<number> {
-  const print = (line: string): void => void options.output.write(`${line}\n`);
+  const { say, files: paths = [] } = options;
+  const screen = new Screen(options.output);
+  let files: PersonFile[];
+  try {
+    files = await readPersonFiles(paths);
+  } catch (error) {
+    if (!(error instanceof FileProblem)) throw error;
+    screen.print(error.message);
+    return 1;
+  }
   const sandbox = await startSandbox(options);
   try {
-    if (options.say !== undefined) return await sayOnce(sandbox, options.say, print);
-    await converse(sandbox, options, print);
+    const { dingtalk, appKey } = sandbox;
+    const person = new Person(dingtalk, appKey);
+    const chat = new Chat(dingtalk, screen, (conversationId) => person.labelOf(conversationId));
+    const stage = { sandbox, screen, chat, person };
+    if (say !== undefined || files.length > 0) return await sayOnce(stage, say, files, options);
+    await converse(stage, options);
     return 0;
   } finally {
     await sandbox.close();
   }
 }
 
-async function sayOnce(sandbox: Sandbox, text: string, print: (line: string) => void): Promise<number> {
-  const answer = sandbox.dingtalk.waitFor("sent", () => true, ANSWER_WITHIN_MS).catch(() => undefined);
-  await sandbox.dingtalk.say({ text });
-  print(`you    > ${text}`);
-  const sent = await answer;
-  if (!sent) {
-    print(
-      `no answer within ${ANSWER_WITHIN_MS / 1_000} s; the bridge says: ${JSON.stringify(sandbox.app.health(), null, 2)}`,
-    );
-    return 1;
-  }
-  print(show(sent));
-  return 0;
+async function sayOnce(
+  { sandbox, screen, chat, person }: Stage,
+  text: string | undefined,
+  files: readonly PersonFile[],
+  { signal, answerWithinMs: withinMs = ANSWER_WITHIN_MS }: TerminalOptions,
+): Promise<number> {
+  if (text !== undefined) screen.print(`you    > ${text}`);
+  showFiles(screen, files);
+  const pushes = await sayAll(person, text, files);
+  for (const push of pushes) checkDelivered(screen, push);
+  if (await answered(sandbox, chat, { before: 0, withinMs, signal })) return 0;
+  if (signal.aborted) return 1;
+  const health = JSON.stringify(sandbox.app.health(), null, 2);
+  screen.print(
+    `${chat.shown === 0 ? "no answer" : "the answer has no end"}: ${withinMs / 1_000} s without a sign; the bridge says: ${health}`,
+  );
+  return 1;
 }
 
-async function converse(sandbox: Sandbox, options: TerminalOptions, print: (line: string) => void): Promise<void> {
-  print(`DingTalk is simulated at ${sandbox.dingtalk.url}, the bridge listens at ${sandbox.bridgeUrl}`);
-  if (!sandbox.gateway) {
-    print(
-      `Gateway: ${options.gatewayUrl}. Give its DingTalk channel App Key ${sandbox.appKey} and App Secret ${sandbox.appSecret}`,
-    );
-  }
-  print(HELP);
-  sandbox.dingtalk.events.on("sent", (sent) => print(show(sent)));
+async function converse(stage: Stage, options: TerminalOptions): Promise<void> {
+  const { sandbox, screen, chat, person } = stage;
+  introduce(sandbox, screen, options.gatewayUrl);
   const lines = createInterface({ input: options.input, terminal: false });
   const close = (): void => lines.close();
   options.signal.addEventListener("abort", close);
-  let from = "staff001";
+  let isQuit = false;
+  /** What was shown before the last thing that the person did in a chat. */
+  let before: number | undefined;
   for await (const line of lines) {
-    const [command = "", ...rest] = line.trim().split(/\s+/);
-    if (command === ":quit") break;
-    if (command === ":as") from = rest[0] ?? from;
-    else if (command.startsWith(":") && command !== ":group") await obey(sandbox, command, rest, print);
-    else if (line.trim() !== "")
-      await say(sandbox, command === ":group" ? rest.join(" ") : line.trim(), from, command === ":group", print);
+    isQuit = line.trim() === ":quit";
+    if (isQuit) break;
+    const { said } = person;
+    const { shown } = chat;
+    await obey(stage, line);
+    if (person.said > said) before = shown;
   }
   options.signal.removeEventListener("abort", close);
   lines.close();
-}
-
-async function say(
-  sandbox: Sandbox,
-  text: string,
-  from: string,
-  group: boolean,
-  print: (line: string) => void,
-): Promise<void> {
-  const push = await sandbox.dingtalk.say({ text, from, ...(group && { group: GROUP }) });
-  if (!push.delivered) print("(the bridge is not connected just now; DingTalk does not send this message later)");
-}
-
-async function obey(sandbox: Sandbox, command: string, rest: string[], print: (line: string) => void): Promise<void> {
-  switch (command) {
-    case ":gateway": {
-      const mode = MODES[rest[0] ?? ""];
-      if (!sandbox.gateway) print("the gateway is your own");
-      else if (mode) sandbox.gateway.mode = mode;
-      else print(`modes: ${Object.keys(MODES).join(", ")}`);
-      return;
-    }
-    case ":disconnect":
-      sandbox.dingtalk.faults.disconnect({});
-      return;
-    case ":cut":
-      sandbox.dingtalk.faults.abort();
-      return;
-    case ":expire":
-      sandbox.dingtalk.faults.expireWebhooks();
-      return;
-    case ":status":
-      print(JSON.stringify(sandbox.app.health(), null, 2));
-      return;
-    case ":log":
-      print(sandbox.logFile);
-      return;
-    default:
-      print(HELP);
+  // At the end of a pipe nobody sits who could wait for the last answer.
+  const isPerson = "isTTY" in options.input && options.input.isTTY === true;
+  if (!isQuit && !isPerson && before !== undefined) {
+    await answered(sandbox, chat, { before, withinMs: ANSWER_WITHIN_MS, signal: options.signal });
   }
 }
 
-function show(sent: SentMessage): string {
-  const where = sent.route === "group" || sent.conversationId === undefined ? ` (${sent.route})` : "";
-  return `robot${where}  > ${sent.text.replaceAll("\n", "\n         ")}`;
+function introduce(sandbox: Sandbox, screen: Screen, gatewayUrl: string | undefined): void {
+  const { dingtalk, bridgeUrl, gateway, appKey, appSecret } = sandbox;
+  screen.print(`DingTalk is simulated at ${dingtalk.url}, the bridge listens at ${bridgeUrl}`);
+  if (gateway) screen.print(`${HELP}${DEMO_HELP}`);
+  else {
+    screen.print(`Gateway: ${gatewayUrl}. Give its DingTalk channel App Key ${appKey} and App Secret ${appSecret}`);
+    screen.print(HELP);
+  }
 }
