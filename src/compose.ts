@@ -278,7 +278,12 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     ...lanes,
     queue: "outbox",
     concurrency: config.delivery.concurrency,
-    retry: { ...retry, maxAgeMs: config.delivery.maxAgeMs, onUncertain: config.delivery.onUncertain },
+    retry: {
+      ...retry,
+      maxAgeMs: config.delivery.maxAgeMs,
+      maxAgeOf: (entry) => streams.longestEnd(entry),
+      onUncertain: config.delivery.onUncertain,
+    },
     gate: (lane) => streams.admission(lane) ?? outbound.admission(lane),
     work: (entry, signal) => (streams.takes(entry) ? streams : outbound).deliver(entry, signal),
     onSettled: (entry, settlement) => {

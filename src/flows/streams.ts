@@ -39,6 +39,8 @@ export interface StreamsOptions extends Omit<LateOptions, "context"> {
 /** What tests may shorten. */
 export type ReplyTimings = LivesTimings & FinishTimings;
 
+/** A card must not spin for ever: where the month's calls are used up, its end waits for the next month. */
+const LONGEST_END_MS = 40 * 24 * 60 * 60_000;
 /** Open at a time; each keeps its text in memory. */
 const MOST_OPEN = 10_000;
 
@@ -148,6 +150,11 @@ export class Streams implements Service {
   /** Whether an entry of the outbox is for `deliver`. */
   takes({ kind }: Entry): boolean {
     return kind === CARD_FINISH;
+  }
+
+  /** How old an entry for `deliver` may become before it is given up; undefined for others. Milliseconds. */
+  longestEnd(entry: Entry): number | undefined {
+    return this.takes(entry) ? LONGEST_END_MS : undefined;
   }
 
   /** Brings a card to its end. */

@@ -12,6 +12,8 @@ export interface RetryPolicy {
   peerAway: Backoff;
   /** An entry older than this after a failed attempt becomes a dead letter `too_old`. Milliseconds. */
   maxAgeMs: number;
+  /** Of entries that have another limit. */
+  maxAgeOf?: (entry: Entry) => number | undefined;
   /** What an attempt without an answer means: try again (a duplicate is possible), or a dead letter to look at. */
   onUncertain: "retry" | "hold";
 }
@@ -58,7 +60,7 @@ export function settlementOf(
   const later = (options: { counted: boolean; uncertain?: boolean; afterMs?: number | undefined }): Settlement => {
     const error = "code" in outcome ? { code: outcome.code, detail: outcome.detail ?? "" } : undefined;
     const uncertain = options.uncertain ? { uncertain: true } : {};
-    if (now - entry.createdAt > retry.maxAgeMs && !(error && NOT_TRIED.has(error.code))) {
+    if (now - entry.createdAt > (retry.maxAgeOf?.(entry) ?? retry.maxAgeMs) && !(error && NOT_TRIED.has(error.code))) {
       const last = error ? `; last: ${error.code} ${error.detail}` : "";
       return {
         state: "dead",

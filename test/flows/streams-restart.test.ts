@@ -160,3 +160,25 @@ describe("a reply of which nothing is heard", () => {
     expect(messages(bridge)).toEqual([]);
   });
 });
+
+it("a card whose end has to wait for longer than a message may ends all the same", async () => {
+  const clock = { ahead: 0, now: () => Date.now() + clock.ahead, monotonic: () => performance.now() };
+  const env = { ...QUICK, BRIDGE_DELIVERY_MAX_AGE: "1m" };
+  bridge = await startBridge({ gateway: { mode: { kind: "silent" } }, env, overrides: { clock } });
+  const { id } = await open(bridge);
+  await put(bridge, id, 0, "一");
+  await appeared(bridge, id);
+  bridge.dingtalk.faults.api(STREAM, { kind: "answer", status: 503, body: { code: "system.busy", message: "no" } });
+  clock.ahead = 2 * 60 * 60_000;
+  bridge.dingtalk.setKnobs({ clockSkewMs: clock.ahead });
+  await finish(bridge, id, "一二");
+  const refused = (): number =>
+    bridge.dingtalk.requests.filter(({ api, status }) => api === STREAM && status === 503).length;
+  await expect.poll(refused, { timeout: 10_000 }).toBeGreaterThan(0);
+  clock.ahead = 30 * 60 * 60_000;
+  const before = refused();
+  await expect.poll(refused, { timeout: 15_000 }).toBeGreaterThan(before);
+  bridge.dingtalk.faults.clear();
+  expect((await ended(bridge, id)).flowStatus).toBe("3");
+  expect(await (await bridge.api("GET", "/v1/dead-letters")).json()).toMatchObject({ deadLetters: [] });
+}, 60_000);

@@ -123,6 +123,14 @@ describe("outcomes", () => {
     expect(await one([delivered], { maxAgeMs: 1_000 }, Date.now() - 2_000)).toMatchObject({ state: "delivered" });
   });
 
+  it("gives an entry the age that is its own", async () => {
+    const late = Date.now() - 2_000;
+    expect(await one([away, delivered], { maxAgeMs: 1_000, maxAgeOf: () => 60_000 }, late)).toMatchObject({
+      state: "delivered",
+    });
+    expect(await one([away], { maxAgeMs: 1_000, maxAgeOf: () => undefined }, late)).toMatchObject({ state: "dead" });
+  });
+
   it("holds what may have been sent, when told so", async () => {
     expect(await one([uncertain], { onUncertain: "hold" })).toMatchObject({
       state: "dead",
