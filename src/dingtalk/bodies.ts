@@ -19,14 +19,11 @@ export type FileContent =
   | { type: "audio"; mediaId: string; durationMs: number }
   /** mp4. */
   | { type: "video"; mediaId: string; coverId: string; durationMs: number; width?: number; height?: number }
-  /** `fileType` is one of `SENT_FILE_TYPES`. */
+  /** `fileType` is xlsx, pdf, zip, rar, doc or docx: `sampleFile` takes no others (dingtalk-protocol.md §3.6). */
   | { type: "file"; mediaId: string; fileName: string; fileType: string };
 
 /** What a message says, ready for the wire. Files go by the Open API only (dingtalk-protocol.md §3.2). */
 export type SendContent = WebhookContent | FileContent;
-
-/** What `sampleFile` takes (dingtalk-protocol.md §3.6). */
-export const SENT_FILE_TYPES: readonly string[] = ["xlsx", "pdf", "zip", "rar", "doc", "docx"];
 
 /** People to @, by staff id, or everybody. */
 export interface Mentions {
