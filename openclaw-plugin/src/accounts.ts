@@ -7,6 +7,8 @@ export const DEFAULT_ACCOUNT = "default";
 /** The bridge's name for the same account. */
 const BRIDGE_DEFAULT = "main";
 const DEFAULT_BRIDGE_URL = "http://127.0.0.1:8790";
+/** DingTalk takes no larger files. */
+const DEFAULT_MEDIA_MAX_MB = 20;
 
 export type DmPolicy = "pairing" | "allowlist" | "open" | "disabled";
 export type GroupPolicy = "allowlist" | "open" | "disabled";
@@ -28,6 +30,10 @@ export interface Account {
   allowFrom: string[];
   groupPolicy: GroupPolicy;
   groupAllowFrom: string[];
+  /** Answers are shown while they grow. */
+  streaming: boolean;
+  /** Of a file, received or sent. */
+  mediaMaxBytes: number;
 }
 
 type Section = Record<string, unknown>;
@@ -48,6 +54,8 @@ const ACCOUNT_KEYS = new Set([
   "allowFrom",
   "groupPolicy",
   "groupAllowFrom",
+  "streaming",
+  "mediaMaxMb",
   // read by OpenClaw itself
   "healthMonitor",
   "configWrites",
@@ -92,6 +100,8 @@ export function resolveAccount(cfg: OpenClawConfig, accountId: string | null | u
     allowFrom: effectiveAllowFrom(dmPolicy, inherited("allowFrom")),
     groupPolicy: policy(inherited("groupPolicy"), ["allowlist"]),
     groupAllowFrom: entries(inherited("groupAllowFrom")) ?? [],
+    streaming: isStreaming(inherited("streaming")),
+    mediaMaxBytes: megabytes(inherited("mediaMaxMb")),
   };
 }
 
@@ -174,6 +184,17 @@ function entries(value: unknown): string[] | undefined {
 function policy<const T extends string>(value: unknown, others: readonly T[]): T | "open" | "disabled" {
   if (value === undefined || value === "open") return "open";
   return others.find((one) => one === value) ?? "disabled";
+}
+
+/** `false`, `"off"` and OpenClaw's own `{ mode: "off" }` switch it off. */
+function isStreaming(value: unknown): boolean {
+  const mode = isSection(value) ? value["mode"] : value;
+  return mode !== false && mode !== "off";
+}
+
+function megabytes(value: unknown): number {
+  const size = typeof value === "number" && value > 0 ? value : DEFAULT_MEDIA_MAX_MB;
+  return Math.floor(size * 1024 * 1024);
 }
 
 const text = (value: unknown): string => (typeof value === "string" ? value.trim() : "");

@@ -1,110 +1,78 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Account } from "./accounts.ts";
+import {
+  type Bridge,
+  type Json,
+  authorization,
+  hasId,
+  insist,
+  noBody,
+  readJson,
+  reasonOf,
+  tryOnce,
+  withTimeout,
+} from "./bridge-http.ts";
 
-/** The caller of the bridge repeats a call with the same key for at least this long (contract, "API"). */
-const PATIENCE_MS = 15 * 60_000;
-const TRY_TIMEOUT_MS = 15_000;
-const FIRST_DELAY_MS = 500;
-const LONGEST_DELAY_MS = 30_000;
+const UPLOAD_TIMEOUT_MS = 300_000;
+const ACTIVITY_TIMEOUT_MS = 5_000;
 
-export interface Log {
-  info(message: string): void;
-  warn(message: string): void;
-  error(message: string): void;
+/** A file as a message names it: uploaded before, or at an address that the bridge fetches itself. */
+export interface FileContent {
+  type: "image" | "file" | "audio" | "video";
+  media: { id: string } | { url: string };
+  fileName?: string;
+  /** Follows the file as a message. */
+  caption?: string;
+}
+
+export type Content = { type: "text" | "markdown"; text: string } | FileContent;
+
+/** Where an answer goes. */
+export interface Target {
+  /** `user:<staffId>` or `conversation:<id>`. */
+  to: string;
+  /** The envelope's id. */
+  inReplyTo?: string;
 }
 
 /** `POST /v1/messages` of the bridge. */
-export interface OutboundMessage {
-  /** `user:<staffId>` or `conversation:<id>`. */
-  to: string;
-  inReplyTo?: string;
-  content: { type: "text" | "markdown"; text: string };
-}
-
-export interface SendOptions {
-  account: Account;
-  message: OutboundMessage;
-  /** One intent to send: the bridge makes one message of all calls with the same key. */
-  key: string;
-  userAgent: string;
-  log: Log;
-  signal?: AbortSignal | undefined;
-}
-
-/** The bridge refused the message for good. */
-export class BridgeRefusal extends Error {
-  readonly status: number;
-  readonly code: string;
-
-  constructor(status: number, code: string, detail: string) {
-    super(`the bridge refused the message: ${code}${detail ? ` (${detail})` : ""}`);
-    this.name = "BridgeRefusal";
-    this.status = status;
-    this.code = code;
-  }
+export interface OutboundMessage extends Target {
+  content: Content;
 }
 
 /**
- * Hands a message to the bridge and returns the bridge's id for it: from then on it is on the bridge's disk. Repeats until
- * the bridge has taken it, or refuses it with a problem document (BridgeRefusal), or patience ends (Error).
+ * Hands a message to the bridge and returns the bridge's id for it: from then on it is on the bridge's disk. `key` is one intent to
+ * send. Throws what `insist` throws.
  */
-export async function sendMessage(options: SendOptions): Promise<string> {
-  const { account, log, signal } = options;
-  const deadline = performance.now() + PATIENCE_MS;
-  for (let attempt = 0; ; attempt += 1) {
-    const answer = await tryOnce(options);
-    if (answer.kind === "taken") {
-      if (attempt > 0) log.info(`dingtalk: the bridge at ${account.bridgeUrl} took the message at try ${attempt + 1}`);
-      return answer.id;
-    }
-    if (answer.kind === "refused") throw answer.error;
-    const delay = Math.max(answer.afterMs ?? 0, backoff(attempt));
-    if (performance.now() + delay > deadline) {
-      throw new Error(`the bridge at ${account.bridgeUrl} did not take the message: ${answer.reason}`);
-    }
-    if (attempt === 0)
-      log.warn(`dingtalk: the bridge at ${account.bridgeUrl} cannot be reached, trying on: ${answer.reason}`);
-    await sleep(delay, undefined, signal ? { signal } : {});
-  }
+export async function sendMessage(
+  bridge: Bridge,
+  { message, key }: { message: OutboundMessage; key: string },
+): Promise<string> {
+  const body = (): Json => ({ account: bridge.account.bridgeAccount, ...message });
+  return idOf(await insist(bridge, { method: "POST", path: "/v1/messages", key, body, isAnswer: hasId }));
 }
 
-type Answer =
-  | { kind: "taken"; id: string }
-  | { kind: "refused"; error: BridgeRefusal }
-  | { kind: "later"; reason: string; afterMs?: number };
-
-async function tryOnce({ account, message, key, userAgent, signal }: SendOptions): Promise<Answer> {
-  signal?.throwIfAborted();
-  try {
-    const response = await fetch(`${account.bridgeUrl}/v1/messages`, {
-      method: "POST",
-      headers: { ...headers(account, userAgent), "content-type": "application/json", "idempotency-key": key },
-      body: JSON.stringify({ account: account.bridgeAccount, ...message }),
-      signal: withTimeout(signal),
-    });
-    return await readAnswer(response);
-  } catch (error) {
-    signal?.throwIfAborted();
-    return { kind: "later", reason: reasonOf(error) };
-  }
+/** Brings a file to the bridge. `mimeType` is the bridge's finding from the content. Throws what `insist` throws. */
+export async function uploadFile(
+  bridge: Bridge,
+  { buffer, fileName }: { buffer: Uint8Array; fileName: string },
+): Promise<{ id: string; mimeType: string }> {
+  const body = (): FormData => {
+    const form = new FormData();
+    // The bridge wants the account before the file.
+    form.append("account", bridge.account.bridgeAccount);
+    form.append("file", new Blob([new Uint8Array(buffer)]), fileName);
+    return form;
+  };
+  const timeoutMs = UPLOAD_TIMEOUT_MS;
+  const answer = await insist(bridge, { method: "POST", path: "/v1/media", body, timeoutMs, isAnswer: hasId });
+  return { id: idOf(answer), mimeType: String(answer["mimeType"]) };
 }
 
-async function readAnswer(response: Response): Promise<Answer> {
-  const body = await json(response);
-  if (response.ok && typeof body?.["id"] === "string") return { kind: "taken", id: body["id"] };
-  const reason = `HTTP ${response.status}`;
-  // Anything else that listens on that port may answer 4xx too; only a problem document is the bridge's own word.
-  const problem = /^application\/problem\+json/i.test(response.headers.get("content-type") ?? "") && body;
-  if (problem && response.status >= 400 && response.status < 500 && response.status !== 429) {
-    const { code, detail } = problem;
-    const refusal = {
-      code: typeof code === "string" ? code : reason,
-      detail: typeof detail === "string" ? detail : "",
-    };
-    return { kind: "refused", error: new BridgeRefusal(response.status, refusal.code, refusal.detail) };
-  }
-  const seconds = Number(response.headers.get("retry-after"));
-  return { kind: "later", reason, ...(seconds > 0 && { afterMs: Math.min(seconds * 1000, LONGEST_DELAY_MS) }) };
+/** Says that an answer is being worked on, or no longer. Decoration: a failure is nobody's concern. */
+export async function sayActivity(bridge: Bridge, inReplyTo: string, state: "working" | "idle"): Promise<void> {
+  const body = (): Json => ({ inReplyTo, state });
+  const timeoutMs = ACTIVITY_TIMEOUT_MS;
+  await tryOnce(bridge, { method: "PUT", path: "/v1/activity", body, timeoutMs, isAnswer: noBody });
 }
 
 /** What the log says about the bridge when the channel starts. */
@@ -115,10 +83,7 @@ export async function describeBridge(
 ): Promise<{ ok: boolean; text: string }> {
   const at = `bridge at ${account.bridgeUrl}`;
   try {
-    const options = {
-      headers: headers(account, userAgent),
-      signal: AbortSignal.any([signal, AbortSignal.timeout(5_000)]),
-    };
+    const options = { headers: authorization(account, userAgent), signal: withTimeout(signal, 5_000) };
     const status = await fetch(`${account.bridgeUrl}/v1/status`, options);
     if (status.status === 401 || status.status === 403) {
       return {
@@ -126,7 +91,7 @@ export async function describeBridge(
         text: `${at} refuses this account's token: use the same App Key and App Secret, or the same BRIDGE_TOKEN, on both sides`,
       };
     }
-    const body = await json(status);
+    const body = await readJson(status);
     if (!status.ok || !body) return { ok: false, text: `${at} answers HTTP ${status.status}: is it dingtalk-bridge?` };
     return { ok: true, text: typeof body["version"] === "string" ? `${at}, version ${body["version"]}` : at };
   } catch (error) {
@@ -138,33 +103,4 @@ export async function describeBridge(
   }
 }
 
-function headers(account: Account, userAgent: string): Record<string, string> {
-  return { authorization: `Bearer ${account.tokens[0] ?? ""}`, accept: "application/json", "user-agent": userAgent };
-}
-
-function withTimeout(signal: AbortSignal | undefined): AbortSignal {
-  const timeout = AbortSignal.timeout(TRY_TIMEOUT_MS);
-  return signal ? AbortSignal.any([signal, timeout]) : timeout;
-}
-
-async function json(response: Response): Promise<Record<string, unknown> | undefined> {
-  try {
-    const body: unknown = await response.json();
-    return typeof body === "object" && body !== null ? (body as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** `fetch` says "fetch failed" and keeps the reason in `cause`. */
-function reasonOf(error: unknown): string {
-  const cause: unknown = error instanceof Error ? (error.cause ?? error) : error;
-  if (cause instanceof Error) return "code" in cause && typeof cause.code === "string" ? cause.code : cause.message;
-  return String(cause);
-}
-
-/** Full jitter: many turns that failed together must not come back together. */
-function backoff(attempt: number): number {
-  const ceiling = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(attempt, 10));
-  return ceiling / 2 + Math.random() * (ceiling / 2);
-}
+const idOf = (answer: Json): string => String(answer["id"]);

@@ -14,7 +14,8 @@ import {
   resolveAccount,
   unknownSettings,
 } from "./accounts.ts";
-import { type Log, describeBridge, sendMessage } from "./bridge-client.ts";
+import { describeBridge, sendMessage } from "./bridge-client.ts";
+import type { Log } from "./bridge-http.ts";
 import type { Delivery, Hub } from "./hub.ts";
 import { runTurns } from "./inbound.ts";
 import { Mailbox } from "./mailbox.ts";
@@ -44,7 +45,7 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
         blurb: "DingTalk robots in Stream mode through the dingtalk-bridge daemon.",
         markdownCapable: true,
       },
-      capabilities: { chatTypes: ["direct", "group"] },
+      capabilities: { chatTypes: ["direct", "group"], media: true },
       reload: { configPrefixes: [`channels.${CHANNEL}`] },
       config: {
         listAccountIds: (cfg) => listAccountIds(cfg, env),
@@ -103,13 +104,8 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
         notify: async ({ cfg, id, accountId, message }) => {
           const content = { type: "text", text: message } as const;
           const key = `pairing-approved/${id}/${crypto.randomUUID()}`;
-          await sendMessage({
-            account: account(cfg, accountId),
-            message: { to: `user:${id}`, content },
-            key,
-            userAgent,
-            log,
-          });
+          const bridge = { account: account(cfg, accountId), userAgent, log };
+          await sendMessage(bridge, { message: { to: `user:${id}`, content }, key });
         },
       },
     },
@@ -120,7 +116,7 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
         replyToId: replyToId ?? currentMessageId ?? null,
       }),
     },
-    outbound: createOutbound(options),
+    outbound: createOutbound({ ...options, runtime: () => options.hub.runtime }),
   });
 }
 

@@ -76,8 +76,26 @@ function readParts(parts: unknown): EnvelopePart[] {
     ...present("text", optional(part, "text")),
     ...present("fileName", optional(part, "fileName")),
     ...present("recognition", optional(part, "recognition")),
-    ...(isObject(part["media"]) && { media: { ...present("fileName", optional(part["media"], "fileName")) } }),
+    ...readMedia(part["media"]),
+    ...(isObject(part["error"]) && {
+      error: { code: optional(part["error"], "code") ?? "", detail: optional(part["error"], "detail") ?? "" },
+    }),
   }));
+}
+
+function readMedia(media: unknown): Pick<EnvelopePart, "media"> {
+  const id = isObject(media) ? optional(media, "id") : undefined;
+  if (!isObject(media) || id === undefined) return {};
+  const { bytes, durationMs } = media;
+  return {
+    media: {
+      id,
+      ...present("mimeType", optional(media, "mimeType")),
+      ...present("fileName", optional(media, "fileName")),
+      ...(typeof bytes === "number" && { bytes }),
+      ...(typeof durationMs === "number" && { durationMs }),
+    },
+  };
 }
 
 const invalid = (message: string): EnvelopeError => new EnvelopeError("invalid_envelope", message);

@@ -1,5 +1,5 @@
 import type { OpenClawConfig, PluginRuntime } from "openclaw/plugin-sdk/channel-core";
-import type { Log } from "./bridge-client.ts";
+import type { Log } from "./bridge-http.ts";
 import { type Entry, Ledger } from "./ledger.ts";
 import type { Mailbox } from "./mailbox.ts";
 import type { MessageEnvelope } from "./types.ts";

@@ -1,38 +1,34 @@
 import { randomUUID } from "node:crypto";
-import type { ChannelPlugin } from "openclaw/plugin-sdk/channel-core";
+import type { ChannelPlugin, PluginRuntime } from "openclaw/plugin-sdk/channel-core";
 import { type Account, CHANNEL, type Environment, isConfigured, resolveAccount } from "./accounts.ts";
-import { type Log, sendMessage } from "./bridge-client.ts";
-import { contentOf, replyText } from "./text.ts";
+import { type Content, sendMessage } from "./bridge-client.ts";
+import { type Bridge, BridgeRefusal, type Log } from "./bridge-http.ts";
+import { type FileToSend, fileContent } from "./files-out.ts";
+import { contentOf } from "./text.ts";
 
 type Outbound = NonNullable<ChannelPlugin["outbound"]>;
 type Send = NonNullable<Outbound["sendText"]>;
+type SendContext = Parameters<Send>[0];
 
 export interface OutboundOptions {
   env: Environment;
   userAgent: string;
   log: Log;
+  /** Undefined before OpenClaw has given it. */
+  runtime: () => PluginRuntime | undefined;
 }
 
-/** What the `message` tool, cron and resumed turns send: the same call to the bridge as a turn's own answer. */
-export function createOutbound({ env, userAgent, log }: OutboundOptions): Outbound {
+/** What the `message` tool, cron and resumed turns send: the same calls to the bridge as a turn's own answer. */
+export function createOutbound({ env, userAgent, log, runtime }: OutboundOptions): Outbound {
   const send: Send = async (context) => {
     const account = resolveAccount(context.cfg, context.accountId, env);
     if (!isConfigured(account)) throw new Error(`dingtalk: account ${account.accountId} has no App Key and App Secret`);
     const to = normalizeTarget(context.to);
     if (to === undefined) throw new Error(`dingtalk: ${JSON.stringify(context.to)} is no target: ${TARGET_HINT}`);
-    const text = replyText(context);
-    const messageId = await sendMessage({
-      account,
-      message: { to, content: contentOf(text), ...inReplyTo(account, context.replyToId) },
-      // OpenClaw's own queue repeats a send after a crash with the same id.
-      key: context.deliveryQueueId
-        ? `${context.deliveryQueueId}/${context.deliveryPartIndex ?? 0}`
-        : `openclaw/${randomUUID()}/0`,
-      userAgent,
-      log,
-      signal: context.signal,
-    });
-    return { channel: CHANNEL, messageId };
+    const bridge: Bridge = { account, userAgent, log, signal: context.signal };
+    const content = await contentFor(bridge, context, runtime());
+    const message = { to, content, ...inReplyTo(account, context.replyToId) };
+    return { channel: CHANNEL, messageId: await sendOnce(bridge, message, context.deliveryQueueId, context) };
   };
   return {
     deliveryMode: "direct",
@@ -47,6 +43,59 @@ export function createOutbound({ env, userAgent, log }: OutboundOptions): Outbou
     sendText: send,
     sendMedia: send,
   };
+}
+
+/** A file of the context with its words, or the words alone. Throws when the file cannot be sent: the sender hears of it. */
+async function contentFor(bridge: Bridge, context: SendContext, runtime: PluginRuntime | undefined): Promise<Content> {
+  const { text, mediaUrl, forceDocument } = context;
+  if (!mediaUrl) return contentOf(text);
+  if (!runtime) throw new Error("dingtalk: OpenClaw has not given the plugin its runtime");
+  const load = fileLoader(runtime, bridge.account, context);
+  const file = await fileContent(bridge, { source: mediaUrl, load, asDocument: forceDocument });
+  return text.trim() === "" ? file : { ...file, caption: text.trim() };
+}
+
+type Access = Pick<SendContext, "mediaAccess" | "mediaLocalRoots" | "mediaReadFile">;
+
+/**
+ * OpenClaw's own loading of local files, within the folders that it allows for this send; without `access` those that hold what OpenClaw
+ * itself has put there. Pictures are left as they are.
+ */
+export function fileLoader(
+  runtime: PluginRuntime,
+  { mediaMaxBytes }: Account,
+  { mediaAccess, mediaLocalRoots, mediaReadFile }: Access = {},
+): FileToSend["load"] {
+  const localRoots = mediaAccess?.localRoots ?? mediaLocalRoots;
+  const readFile = mediaAccess?.readFile ?? mediaReadFile;
+  const workspaceDir = mediaAccess?.workspaceDir;
+  return async (source) =>
+    await runtime.media.loadWebMedia(source, {
+      maxBytes: mediaMaxBytes,
+      optimizeImages: false,
+      ...(localRoots && localRoots.length > 0 && { localRoots }),
+      // OpenClaw wants folders named when it lends its own reader.
+      ...(readFile && localRoots && localRoots.length > 0 && { readFile, hostReadCapability: true }),
+      ...(workspaceDir !== undefined && { workspaceDir }),
+    });
+}
+
+async function sendOnce(
+  bridge: Bridge,
+  message: Parameters<typeof sendMessage>[1]["message"],
+  queueId: string | undefined,
+  { deliveryPartIndex = 0 }: SendContext,
+): Promise<string> {
+  // OpenClaw's own queue repeats a send after a crash with the same id.
+  const key = queueId ? `${queueId}/${deliveryPartIndex}` : `openclaw/${randomUUID()}/0`;
+  try {
+    return await sendMessage(bridge, { message, key });
+  } catch (error) {
+    // Taken before the crash: the file was uploaded again since, so the body names another one.
+    const isRepeat = queueId && error instanceof BridgeRefusal && error.code === "idempotency_key_reused";
+    if (isRepeat) return key;
+    throw error;
+  }
 }
 
 export const TARGET_HINT = "user:<staffId> or conversation:<conversationId>";

@@ -1,23 +1,34 @@
 import type { EnvelopeMessage, EnvelopePart } from "./types.ts";
 
-/** What the agent reads: the text, then a short note for everything that is not text. */
-export function textForAgent(message: EnvelopeMessage): string {
-  return join(message.text, message.parts);
+/** Why a part's file is missing, by part. */
+export type Missing = ReadonlyMap<EnvelopePart, string>;
+const NOTHING_MISSING: Missing = new Map();
+
+/**
+ * What the agent reads: the text, then a short note for every part that is neither text nor a file that OpenClaw was given. OpenClaw
+ * names the files itself.
+ */
+export function textForAgent(message: EnvelopeMessage, missing: Missing = NOTHING_MISSING): string {
+  const notes = message.parts.filter((part) => part.type !== "text" && (!part.media || missing.has(part)));
+  return join(message.text, notes, missing);
 }
 
 /** The quoted message as text; undefined when DingTalk sent nothing but its id. */
-export function quotedText(quote: EnvelopeMessage["quote"]): string | undefined {
-  return quote && (join(quote.text, quote.parts) || undefined);
+export function quotedText(quote: EnvelopeMessage["quote"], missing: Missing = NOTHING_MISSING): string | undefined {
+  if (!quote) return undefined;
+  const notes = quote.parts.filter((part) => part.type !== "text");
+  return join(quote.text, notes, missing) || undefined;
 }
 
-function join(text: string, parts: EnvelopePart[]): string {
-  const notes = parts.filter((part) => part.type !== "text").map(note);
+function join(text: string, notable: EnvelopePart[], missing: Missing): string {
+  const notes = notable.map((part) => note(part, missing.get(part)));
   return [text, ...notes].filter((line) => line !== "").join("\n");
 }
 
-function note(part: EnvelopePart): string {
+function note(part: EnvelopePart, reason: string | undefined): string {
   const name = part.media?.fileName ?? part.fileName;
-  return name ? `[${part.type}: ${name}]` : `[${part.type}]`;
+  const what = name ? `${part.type}: ${name}` : part.type;
+  return reason === undefined ? `[${what}]` : `[${what}, not available: ${reason}]`;
 }
 
 /**
@@ -39,17 +50,8 @@ export function contentOf(text: string): { type: "text" | "markdown"; text: stri
   return { type: MARKUP.some((sign) => sign.test(text)) ? "markdown" : "text", text };
 }
 
-/** The words of an answer; files that come with it are named by their address, or by their name when they are local. */
-export function replyText(payload: {
-  text?: string | undefined;
-  mediaUrl?: string | undefined;
-  mediaUrls?: string[] | undefined;
-}): string {
-  const media = payload.mediaUrls?.length ? payload.mediaUrls : [payload.mediaUrl];
-  const lines = media
-    .filter((url) => url !== undefined)
-    .map((url) => (/^https?:/i.test(url) ? url : `[file: ${baseName(url)}]`));
-  return [payload.text?.trim() ?? "", ...lines].filter((line) => line !== "").join("\n");
-}
+/** Lines one below the other, without the empty ones. */
+export const lines = (...all: string[]): string => all.filter((line) => line !== "").join("\n");
 
-const baseName = (path: string): string => path.split(/[/\\]/).at(-1) ?? path;
+/** The last part of a path of either kind. */
+export const baseName = (path: string): string => path.split(/[/\\]/).at(-1) ?? path;

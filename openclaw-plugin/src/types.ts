@@ -8,7 +8,10 @@ export interface EnvelopePart {
   text?: string;
   fileName?: string;
   recognition?: string;
-  media?: { fileName?: string };
+  /** The bridge has the file. */
+  media?: { id: string; mimeType?: string; bytes?: number; fileName?: string; durationMs?: number };
+  /** There was a file, and this is why it is missing. */
+  error?: { code: string; detail: string };
 }
 
 export interface EnvelopeMessage {

@@ -81,6 +81,23 @@ describe("who may write", () => {
   });
 });
 
+test.for([
+  [undefined, true],
+  [true, true],
+  ["partial", true],
+  [{ mode: "partial" }, true],
+  [false, false],
+  ["off", false],
+  [{ mode: "off" }, false],
+] as const)("streaming %j: answers grow: %j", ([streaming, grows]) => {
+  expect(resolve({ ...TOP, ...(streaming !== undefined && { streaming }) }).streaming).toBe(grows);
+});
+
+test("the largest file is in megabytes, and has a default", () => {
+  expect(resolve({ ...TOP, mediaMaxMb: 1 }).mediaMaxBytes).toBe(1024 * 1024);
+  expect(resolve({ ...TOP, mediaMaxMb: "many" }).mediaMaxBytes).toBe(20 * 1024 * 1024);
+});
+
 test("settings that nobody reads are named", () => {
   expect(unknownSettings(config({ ...TOP, dmPolcy: "x", accounts: { a: { alowFrom: [] } } }))).toEqual([
     "dmPolcy",

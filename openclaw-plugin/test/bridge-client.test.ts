@@ -4,7 +4,8 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { resolveAccount } from "../src/accounts.ts";
-import { BridgeRefusal, describeBridge, sendMessage } from "../src/bridge-client.ts";
+import { describeBridge, sendMessage } from "../src/bridge-client.ts";
+import { BridgeRefusal } from "../src/bridge-http.ts";
 
 type Answer = { status: number; body: object; type?: string };
 interface Call {
@@ -68,13 +69,13 @@ const account = () =>
     {},
   );
 const send = () =>
-  sendMessage({
-    account: account(),
-    message: { to: "user:staff001", inReplyTo: "main:m1", content: { type: "text", text: "hi" } },
-    key: "main:m1/run/0",
-    userAgent: "test",
-    log,
-  });
+  sendMessage(
+    { account: account(), userAgent: "test", log },
+    {
+      message: { to: "user:staff001", inReplyTo: "main:m1", content: { type: "text", text: "hi" } },
+      key: "main:m1/run/0",
+    },
+  );
 
 test("is repeated with the same key until the bridge has taken it", async () => {
   script = [

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { contentOf, quotedText, replyText, textForAgent } from "../src/text.ts";
+import { contentOf, quotedText, textForAgent } from "../src/text.ts";
 import { normalizeTarget } from "../src/outbound.ts";
 
 const message = {
@@ -9,10 +9,14 @@ const message = {
   mentioned: true,
 } as const;
 
-test("everything that is not text becomes a note", () => {
-  const parts = [{ type: "text", text: "look" }, { type: "image" }, { type: "file", media: { fileName: "a.pdf" } }];
-  expect(textForAgent({ ...message, text: "look", parts })).toBe("look\n[image]\n[file: a.pdf]");
-  expect(textForAgent({ ...message, text: "", parts: [{ type: "video", fileName: "v.mp4" }] })).toBe("[video: v.mp4]");
+test("what is neither text nor a file that is there becomes a note", () => {
+  const picture = { type: "image", media: { id: "m_1" } };
+  const gone = { type: "file", media: { id: "m_2", fileName: "a.pdf" } };
+  const parts = [{ type: "text", text: "look" }, picture, gone, { type: "sticker" }];
+  expect(textForAgent({ ...message, text: "look", parts }, new Map([[gone, "it is too large"]]))).toBe(
+    "look\n[file: a.pdf, not available: it is too large]\n[sticker]",
+  );
+  expect(textForAgent({ ...message, text: "", parts: [picture] })).toBe("");
 });
 
 test("a quote of which only the id is known has no text", () => {
@@ -34,12 +38,6 @@ test.for([
   ["| a | b |\n| - | - |", "markdown"],
 ] as const)("%j is sent as %s", ([text, type]) => {
   expect(contentOf(text)).toEqual({ type, text });
-});
-
-test("files of an answer are named, local paths without their folders", () => {
-  expect(replyText({ text: " hi ", mediaUrls: ["https://example.com/a.png", "/home/me/b.pdf"] })).toBe(
-    "hi\nhttps://example.com/a.png\n[file: b.pdf]",
-  );
 });
 
 test.for([

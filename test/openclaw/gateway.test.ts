@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, onTestFailed, test, vi } from "vitest";
 import { type DingtalkSimulator, startDingtalkSimulator } from "../../src/sandbox/dingtalk-simulator.ts";
 import { Bridge } from "./support/bridge.ts";
+import { type Said, saidIn } from "./support/chat.ts";
 import { Gateway } from "./support/gateway.ts";
 import { ModelServer } from "./support/model-server.ts";
 
@@ -34,9 +35,7 @@ describe("DingTalk, bridge, plugin and a real OpenClaw gateway", () => {
     await sim?.close();
   });
 
-  /** Everything that appeared in the chats, oldest first. */
-  const answers = (): { text: string; conversationId: string }[] =>
-    sim.sent.map(({ text, conversationId }) => ({ text, conversationId }));
+  const answers = (): Said[] => saidIn(sim);
   const texts = (): string[] => answers().map(({ text }) => text);
   const occurrences = (text: string): number => texts().filter((one) => one === text).length;
   const showLogs = (): void => {
@@ -114,6 +113,7 @@ describe("DingTalk, bridge, plugin and a real OpenClaw gateway", () => {
 
     await expect.poll(texts, SOON).toContainEqual(expect.stringMatching(/OpenClaw \d{4}\./));
     expect(model.requests.slice(asked).filter(({ prompt }) => prompt.includes("/status"))).toEqual([]);
+    expect(sim.sent.filter(({ text }) => /OpenClaw \d{4}\./.test(text))).toHaveLength(1);
   });
 
   test("three quick messages are answered one by one, in their order", async () => {

@@ -29,6 +29,7 @@ export class Bridge {
   readonly settings: BridgeSettings;
   readonly #dataDir: string;
   #child: Child | undefined;
+  #log = "";
 
   private constructor(port: number, dataDir: string, settings: BridgeSettings) {
     this.port = port;
@@ -52,11 +53,18 @@ export class Bridge {
   }
 
   get log(): string {
-    return this.#child?.output ?? "";
+    return this.#log + (this.#child?.output ?? "");
   }
 
   async health(): Promise<BridgeHealth> {
     return (await (await fetch(`${this.url}/healthz`)).json()) as BridgeHealth;
+  }
+
+  /** Kills it and starts it again with its data. */
+  async crash(): Promise<void> {
+    await this.#child?.end("SIGKILL");
+    this.#log = this.log;
+    await this.#start();
   }
 
   /** Ends it and removes its data; returns the exit status. */

@@ -28,7 +28,7 @@ export class Gateway {
   static async create(modelUrl: string): Promise<Gateway> {
     const home = await mkdtemp(join(tmpdir(), "dingtalk-bridge-openclaw-"));
     const gateway = new Gateway(home, await freePort(), modelUrl);
-    await mkdir(join(home, "workspace"));
+    await mkdir(gateway.workspace);
     await gateway.#write(gateway.#baseConfig());
     return gateway;
   }
@@ -37,14 +37,19 @@ export class Gateway {
     return `http://127.0.0.1:${this.port}`;
   }
 
+  /** Where the agent works. */
+  get workspace(): string {
+    return join(this.#home, "workspace");
+  }
+
   /** Everything all its processes wrote. */
   get log(): string {
     return this.#log + (this.#child?.output ?? "");
   }
 
-  /** Installs the plugin as a user does, from the folder. */
-  async installPlugin(): Promise<string> {
-    return await this.cli("plugins", "install", "--link", "--force", "--accept-capabilities", PLUGIN);
+  /** Installs the plugin, or the one in another folder, as a user does. */
+  async installPlugin(folder = PLUGIN): Promise<string> {
+    return await this.cli("plugins", "install", "--link", "--force", "--accept-capabilities", folder);
   }
 
   /** Runs `openclaw …` and returns what it wrote; throws when it fails. */
@@ -107,7 +112,7 @@ export class Gateway {
       id: "mock",
       name: "Mock",
       reasoning: false,
-      input: ["text"],
+      input: ["text", "image"],
       cost,
       contextWindow: 128_000,
       maxTokens: 8192,
@@ -120,7 +125,7 @@ export class Gateway {
         auth: { mode: "token", token: "a-token-of-this-test-run" },
       },
       agents: {
-        defaults: { workspace: join(this.#home, "workspace"), model: { primary: "mock/mock" }, skipBootstrap: true },
+        defaults: { workspace: this.workspace, model: { primary: "mock/mock" }, skipBootstrap: true },
       },
       models: {
         mode: "replace",

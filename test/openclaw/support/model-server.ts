@@ -3,9 +3,15 @@ import { type IncomingMessage, type Server, type ServerResponse, createServer } 
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 
+interface ContentPart {
+  type: string;
+  text?: string;
+  image_url?: { url: string };
+}
+
 interface ChatMessage {
   role: string;
-  content?: string | { type: string; text?: string }[] | null;
+  content?: string | ContentPart[] | null;
 }
 
 /** One request that OpenClaw sent to the model. */
@@ -14,13 +20,32 @@ export interface ModelRequest {
   prompt: string;
   /** The word after the last `say` of the conversation: also there when OpenClaw goes on with an interrupted turn. */
   word: string | undefined;
+  /** All words of the request: the conversation, and what OpenClaw adds to it. */
+  context: string;
+  /** All pictures of the conversation. */
+  images: Buffer[];
+  /** What tools gave back since the person spoke last. */
+  toolResults: string[];
+  /** The tools that the model may use. */
+  tools: string[];
 }
+
+/** The model uses a tool, and is asked again with what came of it. */
+export interface ToolCall {
+  tool: string;
+  args: Record<string, unknown>;
+  /** Said before. */
+  text?: string;
+}
+
+/** Whole, or piece by piece as the pieces come. */
+export type ModelAnswer = string | ToolCall | AsyncIterable<string>;
 
 /** A model that answers by rule: an OpenAI-compatible server for `api: "openai-completions"`. */
 export class ModelServer {
   readonly requests: ModelRequest[] = [];
-  /** The rule. */
-  reply: (request: ModelRequest) => string = ({ word }) => `echo ${word ?? "nothing"}`;
+  /** The rules: by the word, else the echo of it. */
+  readonly answers = new Map<string, (request: ModelRequest) => ModelAnswer>();
   #server: Server | undefined;
   #gate: Promise<void> = Promise.resolve();
 
@@ -57,27 +82,36 @@ export class ModelServer {
       res.writeHead(404).end();
       return;
     }
-    const { messages, stream } = JSON.parse(body) as { messages: ChatMessage[]; stream?: boolean };
-    const said = personsWords(messages);
-    const request = {
-      prompt: said.at(-1) ?? "",
-      word: said.map((words) => /\bsay (\w+)/.exec(words)?.[1]).findLast((word) => word !== undefined),
-    };
+    const request = readRequest(body);
     this.requests.push(request);
     await this.#gate;
-    const content = this.reply(request);
-    if (stream === true) sendStream(res, content);
-    else sendWhole(res, content);
+    const rule = this.answers.get(request.word ?? "");
+    const answer = rule?.(request) ?? `echo ${request.word ?? "nothing"}`;
+    if ((JSON.parse(body) as { stream?: boolean }).stream === true) await sendStream(res, answer);
+    else sendWhole(res, typeof answer === "string" ? answer : "");
   }
 }
 
-/** OpenClaw often ends the list with a block of its own; the person's words are the user message before it. */
-function personsWords(messages: ChatMessage[]): string[] {
+function readRequest(body: string): ModelRequest {
+  const { messages, tools } = JSON.parse(body) as {
+    messages: ChatMessage[];
+    tools?: { function?: { name: string } }[];
+  };
   const own = "BEGIN_OPENCLAW_INTERNAL_CONTEXT";
-  return messages
-    .filter(({ role }) => role === "user")
-    .map(wordsOf)
-    .filter((words) => !words.includes(own));
+  // OpenClaw often ends the list with a block of its own; the person's words are the user message before it.
+  const said = messages.filter((message) => message.role === "user" && !wordsOf(message).includes(own));
+  const last = messages.lastIndexOf(said.at(-1)!);
+  return {
+    prompt: said.length > 0 ? wordsOf(said.at(-1)!) : "",
+    word: said.map((message) => /\bsay (\w+)/.exec(wordsOf(message))?.[1]).findLast((word) => word !== undefined),
+    context: messages.map(wordsOf).join("\n"),
+    images: messages.flatMap(({ content }) => (Array.isArray(content) ? content.flatMap(picturesOf) : [])),
+    toolResults: messages
+      .slice(last + 1)
+      .filter(({ role }) => role === "tool")
+      .map(wordsOf),
+    tools: (tools ?? []).map((tool) => tool.function?.name ?? ""),
+  };
 }
 
 function wordsOf({ content }: ChatMessage): string {
@@ -85,16 +119,29 @@ function wordsOf({ content }: ChatMessage): string {
   return (content ?? []).map((part) => part.text ?? "").join("\n");
 }
 
+function picturesOf({ image_url }: ContentPart): Buffer[] {
+  const data = /^data:image\/[\w.+-]+;base64,(.*)$/s.exec(image_url?.url ?? "")?.[1];
+  return data === undefined ? [] : [Buffer.from(data, "base64")];
+}
+
 const base = { id: "chatcmpl-scripted", created: 1_700_000_000, model: "scripted" };
 const usage = { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 };
 
-function sendStream(res: ServerResponse, content: string): void {
+async function sendStream(res: ServerResponse, answer: ModelAnswer): Promise<void> {
   const chunk = (delta: object, finish: string | null): string =>
     `data: ${JSON.stringify({ ...base, object: "chat.completion.chunk", choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`;
   res.writeHead(200, { "content-type": "text/event-stream" });
   res.write(chunk({ role: "assistant", content: "" }, null));
-  for (const piece of content.match(/[\s\S]{1,12}/g) ?? []) res.write(chunk({ content: piece }, null));
-  res.write(chunk({}, "stop"));
+  const call = typeof answer === "object" && "tool" in answer ? answer : undefined;
+  const words = typeof answer === "string" ? answer : call?.text;
+  const pieces =
+    words === undefined && !call ? (answer as AsyncIterable<string>) : (words ?? "").match(/[\s\S]{1,12}/g);
+  for await (const piece of pieces ?? []) res.write(chunk({ content: piece }, null));
+  if (call) {
+    const named = { name: call.tool, arguments: JSON.stringify(call.args) };
+    res.write(chunk({ tool_calls: [{ index: 0, id: "call_1", type: "function", function: named }] }, null));
+  }
+  res.write(chunk({}, call ? "tool_calls" : "stop"));
   res.write(`data: ${JSON.stringify({ ...base, object: "chat.completion.chunk", choices: [], usage })}\n\n`);
   res.end("data: [DONE]\n\n");
 }
