@@ -14,6 +14,8 @@ import {
 } from "../src/sandbox/gateway-simulator.ts";
 import { sharedNow } from "../test/support/daemon-proc.ts";
 import { servePeer } from "../test/crash/peer-channel.ts";
+import { CardRecords } from "./cards.ts";
+import { type StreamLoad, driveStreams } from "./stream-load.ts";
 
 /** Messages at a steady rate, or as fast as `inFlight` unanswered ones allow. */
 export interface Load {
@@ -52,6 +54,7 @@ async function dingtalk(options: SimulatorOptions) {
   const simulator = await startDingtalkSimulator(options);
   let sent: Times = [];
   let ackMs: number[] = [];
+  const cards = new CardRecords(simulator);
   simulator.events.on("connected", () => process.send?.({ event: "connected" }));
   simulator.events.on("ack", ({ latencyMs }) => ackMs.push(latencyMs));
   simulator.events.on("sent", ({ text }) => sent.push([text, sharedNow()]));
@@ -92,6 +95,7 @@ async function dingtalk(options: SimulatorOptions) {
         seconds: ((all.at(-1)?.at ?? 0) - (all[0]?.at ?? 0)) / 1_000,
       };
     },
+    cards: () => cards.take(),
     problems: () => simulator.problems,
   };
 }
@@ -141,6 +145,7 @@ function caller({ url }: { url: string }) {
     return [text, at];
   };
   return {
+    streams: (load: StreamLoad) => driveStreams(load, { url, dispatcher: agent }),
     post: async (load: Load): Promise<{ called: Times; answered: number[] }> => {
       const called: Times = [];
       const answered: number[] = [];

@@ -8,7 +8,9 @@ import { Peer } from "../test/crash/peers.ts";
 import { BUILT_MAIN, Daemon, freePort } from "../test/support/daemon.ts";
 import { liftedLimits } from "../test/support/daemon-limits.ts";
 import { sharedNow } from "../test/support/daemon-proc.ts";
+import type { CardsSeen } from "./cards.ts";
 import type { Load, Times } from "./peer.ts";
+import type { StreamLoad, StreamTimes } from "./stream-load.ts";
 
 const PEER = new URL("peer.ts", import.meta.url);
 const TOKEN = "bench-token-of-all-accounts";
@@ -120,6 +122,16 @@ export class Rig {
     return this.caller.call("post", { token: TOKEN, ...load });
   }
 
+  /** Replies that grow, from the first open to the last finish. */
+  streams(load: Omit<StreamLoad, "token">): Promise<StreamTimes> {
+    return this.caller.call("streams", { token: TOKEN, ...load });
+  }
+
+  /** What was to be seen of cards since the last call. */
+  cards(): Promise<CardsSeen> {
+    return this.dingtalk.call("cards");
+  }
+
   taken(count: number, ms = 30_000): Promise<Times> {
     return this.gateway.call("taken", count, ms);
   }
@@ -130,10 +142,15 @@ export class Rig {
 
   /** Group commits so far: how many, the writes in them, and the seconds that the event loop stood in them. */
   async commits(): Promise<{ count: number; operations: number; seconds: number }> {
-    const answer = await fetch(`${this.#bridgeUrl}/metrics`, { headers: { authorization: `Bearer ${TOKEN}` } });
-    const text = await answer.text();
+    const text = await this.metrics();
     const value = (name: string): number => gauge(text, `dingtalk_bridge_store_commit_${name}`) ?? Number.NaN;
     return { count: value("seconds_count"), operations: value("operations_total"), seconds: value("seconds_sum") };
+  }
+
+  /** Of the daemon, in the text format. */
+  async metrics(): Promise<string> {
+    const answer = await fetch(`${this.#bridgeUrl}/metrics`, { headers: { authorization: `Bearer ${TOKEN}` } });
+    return answer.text();
   }
 
   /** Makes each conversation known, with its webhook, and the code warm. */

@@ -1,8 +1,8 @@
 /**
  * `npm run bench`: every number of design §12, on the built daemon (dist/) with durability on. The daemon, DingTalk, the
  * gateway and a caller of the bridge's API are a process each, so that none waits for another's event loop; on two cores
- * they still compete for processors. `-- --only latency,start` runs some; `-- --half-open` adds the one that
- * takes minutes. Prints what it ran on; asserts nothing: tests never assert a time.
+ * they still compete for processors. `-- --only latency,start` runs some; half-open and streams take minutes and run
+ * only when they are named (`--half-open` adds the one), streams for `--seconds 60` each. Prints what it ran on; asserts nothing: tests never assert a time.
  */
 import { parseArgs } from "node:util";
 import { growth } from "./growth.ts";
@@ -13,6 +13,7 @@ import { limits } from "./limits.ts";
 import { printMachine } from "./machine.ts";
 import { Report } from "./report.ts";
 import { start } from "./start.ts";
+import { streams } from "./streams.ts";
 import { throughput } from "./throughput.ts";
 
 const MEASUREMENTS: Record<string, (report: Report) => Promise<void>> = {
@@ -25,9 +26,17 @@ const MEASUREMENTS: Record<string, (report: Report) => Promise<void>> = {
 };
 
 const { values } = parseArgs({
-  options: { only: { type: "string" }, "half-open": { type: "boolean", default: false } },
+  options: {
+    only: { type: "string" },
+    "half-open": { type: "boolean", default: false },
+    seconds: { type: "string", default: "60" },
+  },
 });
-const all: Record<string, (report: Report) => Promise<void>> = { ...MEASUREMENTS, "half-open": halfOpen };
+const all: Record<string, (report: Report) => Promise<void>> = {
+  ...MEASUREMENTS,
+  "half-open": halfOpen,
+  streams: (report) => streams(report, { seconds: Number(values.seconds) }),
+};
 const names = values.only?.split(",") ?? [...Object.keys(MEASUREMENTS), ...(values["half-open"] ? ["half-open"] : [])];
 
 printMachine();

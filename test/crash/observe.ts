@@ -4,6 +4,8 @@ import type { GatewaySimulator } from "../../src/sandbox/gateway-simulator.ts";
 import { sharedNow } from "../support/daemon-proc.ts";
 import type { Entry } from "./ledger.ts";
 import { replyTo } from "./script.ts";
+import type { StreamEntry } from "./stream-entries.ts";
+import { streamMarksIn } from "./stream-script.ts";
 
 export interface Utterance {
   from: string;
@@ -28,6 +30,21 @@ export function observeDingtalk(
     const { msgId } = await dingtalk.say(said);
     if (msgId !== undefined) textOf.set(msgId, said.text);
   };
+}
+
+/** Notes what is to be seen of streams: cards as they change, and messages that say something of a stream. */
+export function observeCards(dingtalk: DingtalkSimulator, add: (entry: StreamEntry) => void): void {
+  add({ e: "dingtalk.began" });
+  dingtalk.events.on("problem", (text) => add({ e: "problem", text }));
+  dingtalk.events.on("card", (card) => {
+    const { outTrackId, flowStatus, delivered, deliveries, blank, conversationId: conversation, params } = card;
+    const content = Object.entries(params).find(([name]) => name !== "flowStatus")?.[1] ?? "";
+    const seen = { outTrackId, conversation, content, flowStatus, delivered, deliveries, blank };
+    add({ e: "card", at: sharedNow(), card: seen });
+  });
+  dingtalk.events.on("sent", ({ conversationId: conversation, text }) => {
+    if (streamMarksIn(text)) add({ e: "message", conversation, text });
+  });
 }
 
 /** Notes what the gateway sees. A turn is noted before its POST is answered. */

@@ -3,7 +3,7 @@
  * started by peers.ts, which speaks to it over the IPC channel. Everything it sees is written to JOURNAL before it
  * goes on, so that a kill forgets nothing that the other side knows.
  */
-import { openSync, writeSync } from "node:fs";
+import { openSync, readFileSync, writeSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { startDingtalkSimulator } from "../../src/sandbox/dingtalk-simulator.ts";
 import type { SimulatorOptions } from "../../src/sandbox/dingtalk-types.ts";
@@ -14,7 +14,9 @@ import {
 } from "../../src/sandbox/gateway-simulator.ts";
 import type { Entry } from "./ledger.ts";
 import { servePeer } from "./peer-channel.ts";
-import { type Utterance, observeDingtalk, observeGateway, scriptedReply } from "./observe.ts";
+import { type Utterance, observeCards, observeDingtalk, observeGateway, scriptedReply } from "./observe.ts";
+import { type Driving, StreamDriver, leftoversIn } from "./stream-driver.ts";
+import { type StreamEntry, isStreamEntry } from "./stream-entries.ts";
 
 /** How people write: so many a second, over so many conversations, every second one of which is a group. */
 export interface Writing {
@@ -24,14 +26,16 @@ export interface Writing {
   conversations: number;
 }
 
-const file = openSync(process.argv[3] ?? "", "a");
-const add = (entry: Entry): void => {
+const journal = process.argv[3] ?? "";
+const file = openSync(journal, "a");
+const add = (entry: Entry | StreamEntry): void => {
   writeSync(file, `${JSON.stringify(entry)}\n`);
 };
 
 async function dingtalkPeer(options: SimulatorOptions) {
   const dingtalk = await startDingtalkSimulator(options);
   const say = observeDingtalk(dingtalk, add);
+  observeCards(dingtalk, add);
   let writing: AbortController | undefined;
   dingtalk.events.on("connected", () => process.send?.({ event: "connected" }));
   return {
@@ -73,12 +77,28 @@ async function gatewayPeer(options: GatewaySimulatorOptions & { errorRate?: numb
   });
   gateway.errorRate = options.errorRate ?? 0;
   observeGateway(gateway, add);
+  let driver: StreamDriver | undefined;
   return {
+    /** Opens streams until `hush`; those of an earlier life are taken up. */
+    stream: (driving: Driving) => {
+      const leftovers = leftoversIn(readFileSync(journal, "utf8").split("\n").flatMap(streamEntry));
+      driver = new StreamDriver(driving, add);
+      driver.begin(leftovers);
+    },
+    /** Resolves when every stream has come to its planned end. */
+    hush: () => driver?.end(),
     mode: (mode: GatewayMode) => {
       gateway.mode = uneven(mode);
     },
     unfinished: () => gateway.unfinished,
   };
+}
+
+/** The last line may be half written. */
+function streamEntry(line: string): StreamEntry[] {
+  if (!line.endsWith("}")) return [];
+  const entry = JSON.parse(line) as Entry | StreamEntry;
+  return isStreamEntry(entry) ? [entry] : [];
 }
 
 /** Turns of any length up to twice the given one: of even ones at an even rate nobody would ever have to wait. */
