@@ -155,11 +155,11 @@ function text(
   const { finishing, finished } = stream;
   const isTaken = finished?.status === 202;
   const wanted = finishing?.body.text.trim() ?? "";
+  // What a full card said that DingTalk forgot is sent below what came after it.
+  const orders = cards.some((card) => card.life < ledger.life) ? [pieces, byBlock(pieces)] : [pieces];
   if (isTaken && wanted !== "") {
     // It may have been all that was known when the stream was left: then it was sent as such.
     const known = kind === "late" ? [wanted, withNote(wanted)] : [wanted];
-    // What a full card said that DingTalk forgot is sent below what came after it.
-    const orders = cards.some((card) => card.life < ledger.life) ? [pieces, byBlock(pieces)] : [pieces];
     const found = known.flatMap((one) => orders.map((order) => spellOut(order, one))).find((one) => one !== undefined);
     if (found) return { broken: [], isRepeated: pieces.length > found.used, vanished: false };
     return { broken: [`not all of its text is to be seen: ${shortened(pieces)}`], isRepeated: false, vanished: false };
@@ -174,7 +174,9 @@ function text(
     ...(finishing && wanted === "" && outcome !== "failed" ? before : []),
     ...(!isTaken && wanted !== "" ? [wanted] : []),
   ];
-  const found = candidates.map((one) => spellOut(pieces, one)).find((one) => one !== undefined);
+  const found = candidates
+    .flatMap((one) => orders.map((order) => spellOut(order, one)))
+    .find((one) => one !== undefined);
   if (pieces.length > 0 && found) return { broken: [], isRepeated: pieces.length > found.used, vanished: false };
   const isNothing = pieces.length === 0;
   // What was only in memory, or what nobody asked to be sent.
