@@ -108,7 +108,7 @@ try {
   console.log(broken.length > 0 ? "0 passed, 1 failed" : "1 passed, 0 failed");
   process.exitCode = broken.length > 0 ? 1 : 0;
 } finally {
-  await stage.clear();
+  await stage.clear({ isKept: process.exitCode === 1 });
 }
 
 /** What became of the streams so far, when each has had the time to end. */

@@ -158,14 +158,29 @@ export class Stage {
     ]);
     const status = await this.daemon.stop();
     if (status !== 0) problems.push(`the bridge ended with status ${status}`);
-    return [...problems, ...integrityProblems(this.dataDir)];
+    return [...problems, ...deadLetters(this.dataDir), ...integrityProblems(this.dataDir)];
   }
 
-  /** Ends every process and deletes all files. */
-  async clear(): Promise<void> {
+  /** Ends every process and deletes all files, unless somebody wants to look at them. */
+  async clear({ isKept = false } = {}): Promise<void> {
     await Promise.all([this.daemon.kill(), this.dingtalk.kill(), this.gateway.kill()]);
     for (const journal of this.#journals) journal.close();
-    rmSync(join(this.dataDir, ".."), { recursive: true, force: true });
+    const home = join(this.dataDir, "..");
+    if (isKept) console.error(`kept: ${home}`);
+    else rmSync(home, { recursive: true, force: true });
+  }
+}
+
+/** The first dead letters of a bridge that does not run, with what it says of them. */
+function deadLetters(dataDir: string): string[] {
+  const db = new DatabaseSync(join(dataDir, "bridge.db"), { readOnly: true });
+  try {
+    const rows = db
+      .prepare("SELECT queue, id, error_code, error_detail, attempts FROM entries WHERE state = 'dead' LIMIT 5")
+      .all();
+    return rows.map((row) => `dead: ${JSON.stringify(row)}`);
+  } finally {
+    db.close();
   }
 }
 
