@@ -28,6 +28,7 @@ export interface StreamsWiring {
   disk: DiskWatch;
   publicUrl: () => string;
   onAppended: (lane: string) => void;
+  hurry: (lane: string, seq: number) => void;
   clock: Clock;
   logger: Logger;
   metrics: Metrics;

@@ -1,6 +1,7 @@
 import { buildIndicator } from "./compose-indicator.ts";
 import { buildMedia, publicUrlOf } from "./compose-media.ts";
 import type { Overrides } from "./compose-overrides.ts";
+import { AWAY_BACKOFF, RETRY } from "./compose-retry.ts";
 import { buildSending } from "./compose-sending.ts";
 import { buildStreams } from "./compose-streams.ts";
 import { derivedToken, grantsOf } from "./compose-tokens.ts";
@@ -38,9 +39,6 @@ import { Gate } from "./queue/gate.ts";
 import { LaneRunner } from "./queue/lane-runner.ts";
 import { SqliteStore } from "./queue/sqlite-store.ts";
 
-const ENTRY_BACKOFF = { baseMs: 1_000, capMs: 5 * 60_000 };
-const AWAY_BACKOFF = { baseMs: 1_000, capMs: 30_000 };
-const MAX_ATTEMPTS = 12;
 /** Attempts in a row without an answer before the gateway counts as away. */
 const GATEWAY_FAILURES = 5;
 /** OpenClaw's own session queue keeps 20 messages, then drops the oldest; direct messages share one session. */
@@ -103,13 +101,6 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     fetchTimings: overrides.mediaTimings,
   });
   const publicUrl = (): string => publicUrlOf(config.server, http.port ?? config.server.port);
-  const retry = {
-    maxAttempts: MAX_ATTEMPTS,
-    entry: ENTRY_BACKOFF,
-    peerAway: AWAY_BACKOFF,
-    onUncertain: "retry" as const,
-  };
-
   const eventsUrl = new URL(config.gateway.eventsPath, config.gateway.url);
   const gateway = new GatewayClient({
     url: eventsUrl,
@@ -170,7 +161,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     ...lanes,
     queue: "inbox",
     concurrency: config.gateway.concurrency,
-    retry: { ...retry, maxAgeMs: config.inbound.maxAgeMs },
+    retry: { ...RETRY, maxAgeMs: config.inbound.maxAgeMs },
     gate: (lane) => media.fetcher.admission(lane) ?? gatewayGate,
     held: {
       perLane: HELD_PER_LANE,
@@ -272,6 +263,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     messages,
     indicator,
     onAppended: (lane) => outbox.changed(lane),
+    hurry: (lane, seq) => outbox.hurry(lane, seq),
     timings: overrides.replyTimings,
   });
   const outbox = new LaneRunner({
@@ -279,13 +271,13 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     queue: "outbox",
     concurrency: config.delivery.concurrency,
     retry: {
-      ...retry,
+      ...RETRY,
       maxAgeMs: config.delivery.maxAgeMs,
       maxAgeOf: (entry) => streams.longestEnd(entry),
       onUncertain: config.delivery.onUncertain,
     },
     gate: (lane) => streams.admission(lane) ?? outbound.admission(lane),
-    work: (entry, signal) => (streams.takes(entry) ? streams : outbound).deliver(entry, signal),
+    work: async (entry, signal) => (await streams.deliver(entry, signal)) ?? outbound.deliver(entry, signal),
     onSettled: (entry, settlement) => {
       if (settlement.state !== "open") {
         messages.settled(entry.id);

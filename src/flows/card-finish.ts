@@ -1,14 +1,14 @@
 import { cardSummary } from "../domain/card-text.ts";
 import type { Outcome } from "../domain/outcome.ts";
 import type { Clock } from "../ops/clock.ts";
-import type { Logger } from "../ops/logger.ts";
 import type { CardState } from "../queue/stream-store.ts";
 import type { Entry, QueueStore } from "../queue/store.ts";
 import type { CardCalls, CardResult } from "./card-calls.ts";
 import { contentOf } from "./card-content.ts";
 import { cardTarget } from "./card-target.ts";
 import { later } from "./outbound-roads.ts";
-import { type CardFinish, type FilesIn, cardFinishOf, keyOf, messageEntry } from "./stream-entries.ts";
+import type { BelowCard } from "./below-card.ts";
+import { type CardFinish, cardFinishOf } from "./stream-entries.ts";
 
 export interface CardFinisherOptions {
   store: QueueStore;
@@ -17,10 +17,9 @@ export interface CardFinisherOptions {
   atRest: (outTrackId: string) => Promise<CardState | "doubtful" | undefined>;
   /** What a card says whose text goes out as a message. */
   seeNext: string;
-  filesIn: FilesIn;
-  onAppended: (lane: string) => void;
+  /** Where the text goes that the card cannot show. */
+  below: Pick<BelowCard, "isSaid" | "say">;
   clock: Clock;
-  logger: Logger;
   timings?: Partial<FinishTimings> | undefined;
 }
 
@@ -33,7 +32,8 @@ export interface FinishTimings {
 
 /** Failures of the last update that may be the card's own, before its text goes another way. */
 const OWN_FAILURES = 4;
-const TIMINGS: FinishTimings = { patienceMs: 2 * 60_000, lateCreationMs: 60_000 };
+/** Patience: nothing that people like to wait, and long enough for an endpoint to come back. */
+export const FINISH_TIMINGS: FinishTimings = { patienceMs: 2 * 60_000, lateCreationMs: 60_000 };
 const STATES = { done: "3", aborted: "3", failed: "5" } as const;
 
 /**
@@ -46,7 +46,7 @@ export class CardFinisher {
 
   constructor(options: CardFinisherOptions) {
     this.#options = options;
-    this.#timings = { ...TIMINGS, ...options.timings };
+    this.#timings = { ...FINISH_TIMINGS, ...options.timings };
   }
 
   async deliver(entry: Entry, signal: AbortSignal): Promise<Outcome> {
@@ -55,11 +55,11 @@ export class CardFinisher {
     if (signal.aborted) return later("interrupted", "stopped before the card was finished", 0);
     if (finish.abandoned) return this.#end(entry, finish, finish.text);
     if (known === "none" || known === "failed") {
-      await this.#sendAsMessage(entry, finish, "there is no card");
+      await this.#options.below.say(entry, "there is no card");
       return { kind: "delivered" };
     }
     // In an attempt before this one.
-    if (this.#options.store.find("outbox", finish.messageId)) return this.#end(entry, finish);
+    if (this.#options.below.isSaid(entry)) return this.#end(entry, finish);
     if (finish.creating && known !== "shown") {
       const failure = await this.#create(entry, finish);
       if (failure) return failure;
@@ -81,14 +81,14 @@ export class CardFinisher {
     const { outcome } = await this.#options.calls.create(entry, () => card);
     if (outcome.kind === "delivered") return undefined;
     if (!to || outcome.kind === "rejected") {
-      await this.#sendAsMessage(entry, finish, "code" in outcome ? outcome.code : "no_route");
+      await this.#options.below.say(entry, "code" in outcome ? outcome.code : "no_route");
       return { kind: "delivered" };
     }
     if (outcome.kind === "retry" && outcome.class === "entry") {
-      await this.#sendAsMessage(entry, finish, outcome.code);
+      await this.#options.below.say(entry, outcome.code);
       return this.#end(entry, finish);
     }
-    return this.#later(entry, finish, outcome);
+    return this.#later(entry, outcome);
   }
 
   async #finish(entry: Entry, finish: CardFinish): Promise<Outcome> {
@@ -102,14 +102,14 @@ export class CardFinisher {
         const closed = await this.#options.calls.close(entry, { outTrackId, params });
         if (closed.outcome.kind === "delivered") return closed.outcome;
       }
-      await this.#sendAsMessage(entry, finish, outcome.code);
+      await this.#options.below.say(entry, outcome.code);
       return outcome.code === "card_unknown" ? { kind: "delivered" } : this.#end(entry, finish);
     }
     if (outcome.kind === "retry" && outcome.class === "entry" && entry.attempts >= OWN_FAILURES) {
-      await this.#sendAsMessage(entry, finish, outcome.code);
+      await this.#options.below.say(entry, outcome.code);
       return this.#end(entry, finish);
     }
-    return this.#later(entry, finish, outcome);
+    return this.#later(entry, outcome);
   }
 
   /** Ends the card without its text. */
@@ -142,26 +142,12 @@ export class CardFinisher {
   }
 
   /** Cards do not work just now: somebody waits for this text, and messages may work. */
-  async #later(entry: Entry, finish: CardFinish, outcome: Outcome): Promise<Outcome> {
+  async #later(entry: Entry, outcome: Outcome): Promise<Outcome> {
     const isOver = "code" in outcome && outcome.code === "dingtalk_quota_exhausted";
     if (isOver || this.#options.clock.now() - entry.createdAt > this.#timings.patienceMs) {
-      await this.#sendAsMessage(entry, finish, "code" in outcome ? outcome.code : "internal");
+      await this.#options.below.say(entry, "code" in outcome ? outcome.code : "internal");
     }
     return outcome;
-  }
-
-  /** Once, however often it is asked for. */
-  async #sendAsMessage({ account, id }: Entry, finish: CardFinish, reason: string): Promise<void> {
-    const { store, filesIn, onAppended, clock, logger } = this.#options;
-    const { to, inReplyTo, format, streamId, mentions, text, messageId } = finish;
-    const draft = { id: messageId, key: keyOf(streamId, "text"), text, mentions, at: clock.now() };
-    const appended = await store.append(messageEntry({ account, to, inReplyTo, format }, draft, filesIn));
-    if (appended.duplicate) return;
-    logger.warn(
-      { account, streamId, entryId: id, messageId, reason },
-      "the card cannot show the answer: it is sent as a message",
-    );
-    onAppended(appended.lane);
   }
 }
 

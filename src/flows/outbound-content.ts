@@ -1,4 +1,5 @@
 import { renderForMessage } from "../domain/card-text.ts";
+import type { AfterCard } from "../queue/card-texts.ts";
 import { type TextPart, splitText, titleOf } from "../domain/text.ts";
 
 export type MediaType = "image" | "file" | "audio" | "video";
@@ -91,6 +92,7 @@ export interface StoredMessage {
   mentions?: Mentions;
   /** Epoch milliseconds after which the message is worthless to its sender. */
   expiresAt?: number;
+  afterCard?: AfterCard;
 }
 
 const ENTRY_PREFIX = "out_";

@@ -48,7 +48,7 @@ export function endingOf(stream: EndingStream, end: StreamEnd, filesIn: FilesIn)
     const { shown, rest, replaced } = window.finish(text);
     // Cut by another limit before a restart, the rest cannot be told apart.
     const isAnew = replaced || shown !== filled;
-    return said(text, [], messagesOf(row, end, isAnew ? text : rest, filesIn));
+    return said(text, [], messagesOf(row, end, isAnew ? text : rest, filesIn, row.id));
   }
   if (!hasCard) {
     const messages = messagesOf(row, end, text, filesIn);
@@ -63,7 +63,7 @@ export function endingOf(stream: EndingStream, end: StreamEnd, filesIn: FilesIn)
     creating: card === "creating",
     at: end.at,
   });
-  return said(text, [finish], messagesOf(row, end, rest, filesIn));
+  return said(text, [finish], messagesOf(row, end, rest, filesIn, row.id));
 }
 
 function finalText({ text: last }: EndingStream, { text, outcome, note }: StreamEnd, hasCard: boolean): string {
@@ -78,10 +78,17 @@ function withNote(text: string, note: string): string {
   return isBlank(text) ? note : `${text.trimEnd()}\n\n${note}`;
 }
 
-function messagesOf(row: StreamRow, { text: given, mentions, at }: StreamEnd, text: string, filesIn: FilesIn) {
+/** `belowCardOf`: it waits for the end of that stream's card. */
+function messagesOf(
+  row: StreamRow,
+  { text: given, mentions, at }: StreamEnd,
+  text: string,
+  filesIn: FilesIn,
+  belowCardOf?: string,
+) {
   if (isBlank(text)) return [];
   const key = keyOf(row.id, given === undefined ? "cut" : undefined);
-  return [messageEntry(row, { id: messageId(), key, text, mentions, at }, filesIn)];
+  return [messageEntry(row, { id: messageId(), key, text, mentions, belowCardOf, at }, filesIn)];
 }
 
 function said(text: string, cards: NewEntry[], messages: NewEntry[]): Ending {

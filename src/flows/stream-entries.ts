@@ -52,6 +52,8 @@ export interface MessageDraft {
   key: string;
   text: string;
   mentions?: Mentions | undefined;
+  /** It is the rest of a text that the card of this stream shows the beginning of. */
+  belowCardOf?: string | undefined;
   at: number;
 }
 
@@ -60,7 +62,7 @@ type Addressed = Pick<StreamRow, "account" | "to" | "inReplyTo" | "format">;
 /** An ordinary message; its lane is the conversation's, as its target names it. */
 export function messageEntry(stream: Addressed, draft: MessageDraft, filesIn: FilesIn): NewEntry {
   const { account, to, inReplyTo, format } = stream;
-  const { id, key, text, mentions, at } = draft;
+  const { id, key, text, mentions, belowCardOf, at } = draft;
   const content = { type: format, text };
   return {
     queue: "outbox",
@@ -69,7 +71,12 @@ export function messageEntry(stream: Addressed, draft: MessageDraft, filesIn: Fi
     account,
     lane: laneOf(account, to) ?? conversationLane(account, to),
     kind: format,
-    body: { to, ...(inReplyTo !== undefined && { inReplyTo }), ...(mentions && { mentions }) } satisfies StoredMessage,
+    body: {
+      to,
+      ...(inReplyTo !== undefined && { inReplyTo }),
+      ...(mentions && { mentions }),
+      ...(belowCardOf !== undefined && { afterCard: { streamId: belowCardOf, state: "waits" } }),
+    } satisfies StoredMessage,
     createdAt: at,
     parts: partsOf(content, id),
     media: filesIn(account, content),

@@ -9,12 +9,13 @@ import type { FinishedBy, StreamRow } from "../queue/stream-store.ts";
 import { type Entry, type QueueStore, splitLane } from "../queue/store.ts";
 import { chooseAccount } from "./account-choice.ts";
 import type { AccountSender } from "./account.ts";
+import { BelowCard } from "./below-card.ts";
 import type { CardContext } from "./card-context.ts";
-import { CardFinisher, type FinishTimings } from "./card-finish.ts";
+import { CardFinisher, FINISH_TIMINGS, type FinishTimings } from "./card-finish.ts";
 import { LiveCard } from "./live-card.ts";
 import type { Scope } from "./messages.ts";
 import { type FinishRequest, type Finished, closeStream } from "./stream-close.ts";
-import { CARD_FINISH, type FilesIn } from "./stream-entries.ts";
+import { CARD_FINISH, type FilesIn, cardFinishOf } from "./stream-entries.ts";
 import { type LateOptions, LateFinish } from "./stream-late.ts";
 import { type Live, Lives, type LivesTimings, type OpenReplies } from "./stream-lives.ts";
 import { type StreamRequest, newStream } from "./stream-open.ts";
@@ -26,6 +27,8 @@ export interface StreamsOptions extends Omit<LateOptions, "context"> {
   accounts: () => string[];
   sender: (account: string) => Pick<AccountSender, "gates"> | undefined;
   filesIn: FilesIn;
+  /** What this entry of the outbox waited for is there. */
+  hurry: (lane: string, seq: number) => void;
   /** Stands below a text that its gateway left; "" where nothing is to be said. */
   interrupted: string;
   /** Why nothing new can be taken just now. */
@@ -54,6 +57,7 @@ export class Streams implements Service {
   readonly #lives: Lives;
   readonly #finisher: CardFinisher;
   readonly #late: LateFinish;
+  readonly #below: BelowCard;
   #isStopped = false;
 
   constructor(options: StreamsOptions) {
@@ -63,9 +67,12 @@ export class Streams implements Service {
       ...options,
       onSilence: (live, finishedBy) => this.#endBy(live, finishedBy),
     });
+    const { patienceMs } = { ...FINISH_TIMINGS, ...options.timings };
+    this.#below = new BelowCard({ ...options, ...context.options }, patienceMs);
     this.#finisher = new CardFinisher({
       ...options,
       ...context.options,
+      below: this.#below,
       atRest: (outTrackId) => this.#lives.atRest(outTrackId),
     });
     this.#late = new LateFinish(options);
@@ -147,19 +154,14 @@ export class Streams implements Service {
     }
   }
 
-  /** Whether an entry of the outbox is for `deliver`. */
-  takes({ kind }: Entry): boolean {
-    return kind === CARD_FINISH;
-  }
-
-  /** How old an entry for `deliver` may become before it is given up; undefined for others. Milliseconds. */
+  /** How old the end of a card may become before it is given up; undefined for other entries. Milliseconds. */
   longestEnd(entry: Entry): number | undefined {
-    return this.takes(entry) ? LONGEST_END_MS : undefined;
+    return isCardFinish(entry) ? LONGEST_END_MS : undefined;
   }
 
-  /** Brings a card to its end. */
-  deliver(entry: Entry, signal: AbortSignal): Promise<Outcome> {
-    return this.#finisher.deliver(entry, signal);
+  /** Brings a card to its end, and lets a message wait that goes below one. Undefined: the entry is a message to be sent. */
+  async deliver(entry: Entry, signal: AbortSignal): Promise<Outcome | undefined> {
+    return isCardFinish(entry) ? this.#finisher.deliver(entry, signal) : this.#below.deliver(entry);
   }
 
   /** The door of a card's lane, and of a conversation in which a card is being created. */
@@ -175,8 +177,9 @@ export class Streams implements Service {
 
   /** An entry of the outbox needs no more work: its conversation may have room for a card now. */
   outboxSettled(entry: Entry): void {
-    if (this.takes(entry)) this.#lives.finished(splitLane(entry.lane).outTrackId ?? "");
-    else this.#lives.roomIn(entry.lane);
+    if (!isCardFinish(entry)) return this.#lives.roomIn(entry.lane);
+    this.#lives.finished(cardFinishOf(entry).outTrackId);
+    this.#below.ended(entry);
   }
 
   /** The person's conversation is known now. */
@@ -224,6 +227,8 @@ export class Streams implements Service {
     return ending;
   }
 }
+
+const isCardFinish = ({ kind }: Entry): boolean => kind === CARD_FINISH;
 
 function stopping(): BridgeError {
   return new BridgeError("stopping", "the bridge is stopping; try again", { retryable: true });

@@ -86,6 +86,11 @@ export class Appender {
     };
   }
 
+  /** Files that an entry uses besides those that it was appended with. */
+  use(seq: number, media: readonly string[] | undefined): void {
+    this.#media.appendNow(seq, undefined, media);
+  }
+
   /** `change` and all the entries, or nothing of it; false when `change` says that there is nothing to change. */
   allOrNothing(entries: readonly Prepared[], change: () => boolean): Appended[] | BridgeError | false {
     this.#db.exec("SAVEPOINT all_or_nothing");

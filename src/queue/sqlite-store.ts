@@ -3,6 +3,7 @@ import { BridgeError } from "../domain/errors.ts";
 import type { Receipt } from "../domain/outcome.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { Appender } from "./appender.ts";
+import { CardTexts } from "./card-texts.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { IndicatorStore } from "./indicator-store.ts";
 import { MediaStore } from "./media-store.ts";
@@ -44,6 +45,7 @@ export class SqliteStore implements QueueStore {
   readonly quota: QuotaStore;
   readonly media: MediaStore;
   readonly streams: StreamStore;
+  readonly cardTexts: CardTexts;
   readonly indicators: IndicatorStore;
   /** Entries whose attempt was cut off by the end of the last process. */
   readonly interrupted: number;
@@ -66,6 +68,7 @@ export class SqliteStore implements QueueStore {
     this.media = new MediaStore(this.#db, this.#commits);
     this.#appender = new Appender({ db, sql, quota: this.quota, media: this.media });
     this.streams = new StreamStore(this.#db, this.#commits, this.#appender);
+    this.cardTexts = new CardTexts(this.#db, this.#commits, this.#appender);
     this.indicators = new IndicatorStore(this.#db, this.#commits);
   }
 

@@ -1,5 +1,6 @@
 import type { ErrorCode } from "../domain/errors.ts";
 import type { Receipt } from "../domain/outcome.ts";
+import type { CardTexts } from "./card-texts.ts";
 import type { IndicatorStore } from "./indicator-store.ts";
 import type { MediaStore, NewFetch } from "./media-store.ts";
 import type { Usage } from "./quota-store.ts";
@@ -158,6 +159,7 @@ export interface PurgeOptions {
 export interface QueueStore {
   readonly media: MediaStore;
   readonly streams: StreamStore;
+  readonly cardTexts: CardTexts;
   readonly indicators: IndicatorStore;
   /** Rejects with `internal` when the id, but not the key, is that of another entry, and with `queue_full` by `atMost`. */
   append(entry: NewEntry, conversation?: Conversation): Promise<Appended>;

@@ -155,12 +155,10 @@ function text(
   const { finishing, finished } = stream;
   const isTaken = finished?.status === 202;
   const wanted = finishing?.body.text.trim() ?? "";
-  // What a full card said that DingTalk forgot is sent below what came after it.
-  const orders = cards.some((card) => card.life < ledger.life) ? [pieces, byBlock(pieces)] : [pieces];
   if (isTaken && wanted !== "") {
     // It may have been all that was known when the stream was left: then it was sent as such.
     const known = kind === "late" ? [wanted, withNote(wanted)] : [wanted];
-    const found = known.flatMap((one) => orders.map((order) => spellOut(order, one))).find((one) => one !== undefined);
+    const found = known.map((one) => spellOut(pieces, one)).find((one) => one !== undefined);
     if (found) return { broken: [], isRepeated: pieces.length > found.used, vanished: false };
     return { broken: [`not all of its text is to be seen: ${shortened(pieces)}`], isRepeated: false, vanished: false };
   }
@@ -174,9 +172,7 @@ function text(
     ...(finishing && wanted === "" && outcome !== "failed" ? before : []),
     ...(!isTaken && wanted !== "" ? [wanted] : []),
   ];
-  const found = candidates
-    .flatMap((one) => orders.map((order) => spellOut(order, one)))
-    .find((one) => one !== undefined);
+  const found = candidates.map((one) => spellOut(pieces, one)).find((one) => one !== undefined);
   if (pieces.length > 0 && found) return { broken: [], isRepeated: pieces.length > found.used, vanished: false };
   const isNothing = pieces.length === 0;
   // What was only in memory, or what nobody asked to be sent.
@@ -189,11 +185,6 @@ function text(
   const broken = [`what was known of it is not to be seen, at least ${least} characters: ${shortened(pieces)}`];
   return { broken, isRepeated: false, vanished: false };
 }
-
-const byBlock = (pieces: string[]): string[] => {
-  const first = (piece: string): number => streamMarksIn(piece)?.blocks[0] ?? Infinity;
-  return pieces.toSorted((a, b) => first(a) - first(b));
-};
 
 const shortened = (pieces: string[]): string =>
   `[${pieces.map((one) => (one.length > 90 ? `${one.slice(0, 40)}…(${one.length})…${one.slice(-40)}` : one)).join(" | ")}]`;

@@ -101,6 +101,7 @@ class Rig {
       messages: { accept: () => Promise.reject(new Error("not here")) } satisfies StreamsOptions["messages"],
       accounts: () => ["main"],
       filesIn: () => [],
+      hurry: () => undefined,
       interrupted: "(left)",
       refusal: () => undefined,
     });
