@@ -46,6 +46,7 @@ export function buildStreams(wiring: StreamsWiring): Streams {
     // Streams of an account that is gone are ended by what holds for all.
     settings: (account) => config.accounts.find(({ name }) => name === account)?.reply ?? config.reply,
     plan: config.quota.plan,
+    label: (account) => config.accounts.find(({ name }) => name === account)?.botName,
     seeNext: SEE_NEXT_MESSAGE[config.language],
     onVisible: (envelopeId) => indicator.visible(envelopeId),
     spent: (envelopeId) => indicator.calls(envelopeId),

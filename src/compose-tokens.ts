@@ -1,13 +1,21 @@
 import type { Config } from "./config.ts";
-import { type Account, deriveToken } from "./domain/account.ts";
+import { type Account, tokensOf } from "./domain/account.ts";
 import type { Grant } from "./http/auth.ts";
 
-export function derivedToken(account: Account | undefined): string {
-  return account ? deriveToken(account.appKey, account.appSecret) : "";
+/** What is sent to the gateway; empty for an account that is not configured. */
+export function tokenFor(config: Config, account: Account | undefined): string {
+  return account ? (tokensOf(account, config.tokens)[0] ?? "") : "";
 }
 
-/** BRIDGE_TOKEN speaks for all accounts; without it each account's derived token speaks for its own. */
+/** BRIDGE_TOKEN speaks for all accounts, and so does a token that several accounts have; any other for its own account. */
 export function grantsOf(config: Config, accounts: Map<string, Account>): Grant[] {
-  if (config.tokens.length > 0) return config.tokens.map((token) => ({ token, scope: { account: undefined } }));
-  return [...accounts.values()].map((account) => ({ token: derivedToken(account), scope: { account: account.name } }));
+  const holders = new Map<string, string[]>();
+  for (const token of config.tokens) holders.set(token, [...accounts.keys()]);
+  for (const account of config.tokens.length > 0 ? [] : accounts.values()) {
+    for (const token of tokensOf(account, [])) holders.set(token, [...(holders.get(token) ?? []), account.name]);
+  }
+  return [...holders].map(([token, [name, ...others]]) => ({
+    token,
+    scope: { account: config.tokens.length > 0 || others.length > 0 ? undefined : name },
+  }));
 }

@@ -4,7 +4,7 @@ import type { Overrides } from "./compose-overrides.ts";
 import { AWAY_BACKOFF, RETRY } from "./compose-retry.ts";
 import { buildSending } from "./compose-sending.ts";
 import { buildStreams } from "./compose-streams.ts";
-import { derivedToken, grantsOf } from "./compose-tokens.ts";
+import { grantsOf, tokenFor } from "./compose-tokens.ts";
 import type { Account } from "./domain/account.ts";
 import type { Config } from "./config.ts";
 import { createDingtalkDispatcher, createWebSocketAgent } from "./dingtalk/dispatcher.ts";
@@ -64,7 +64,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
   const accounts = new Map<string, Account>(
     config.accounts.filter(({ enabled }) => enabled).map((one) => [one.name, one]),
   );
-  const token = (account: string): string => config.tokens[0] ?? derivedToken(accounts.get(account));
+  const token = (account: string): string => tokenFor(config, accounts.get(account));
 
   const store = new SqliteStore({ directory: config.dataDir, metrics });
   if (store.interrupted > 0)

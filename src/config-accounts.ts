@@ -1,6 +1,6 @@
 import { ACCOUNT_NAME, canonicalAccountName } from "./domain/account.ts";
 import { type ConfigFile, inFile, own, readFileSecret } from "./config-file.ts";
-import { checkSecret, checkSetting } from "./config-formats.ts";
+import { checkSecret, checkSetting, splitTokens } from "./config-formats.ts";
 import type { ConfigProblem, Findings } from "./config-problems.ts";
 import { type AccountConfig, type ReplySettings, listSettings } from "./config-schema.ts";
 import { ACCOUNT_FIELDS } from "./config-variables.ts";
@@ -20,6 +20,9 @@ export interface Candidate {
   /** `refused`: given, but unreadable and already reported. */
   fields: { [field in AccountField]?: Given | "refused" };
   enabled: boolean;
+  /** Shared with its gateway, as a `token` setting, checked. */
+  token?: Given;
+  botName?: string;
   /** The place of a field that is missing. */
   label: (field: AccountField) => string;
 }
@@ -45,6 +48,16 @@ export function environmentAccount(reading: Reading): { account?: Candidate; rob
   return { account: { name: "main", origin: "the environment", fields, enabled: true, label } };
 }
 
+/** An account of OpenClaw's file whose other half stands in the environment. What both have is the file's, as its plugin takes it. */
+export function joinedAccount(half: Candidate, ofFile: Candidate, findings: Findings): Candidate {
+  for (const field of ["appKey", "appSecret"] as const) {
+    const [ours, theirs] = [half.fields[field], ofFile.fields[field]];
+    if (typeof ours === "object" && typeof theirs === "object" && ours.value !== theirs.value)
+      findings.notes.push(`${ours.source} differs from ${theirs.source} and is ignored`);
+  }
+  return { ...ofFile, fields: { ...half.fields, ...ofFile.fields } };
+}
+
 export function fileAccounts(file: ConfigFile, reading: Reading): Candidate[] {
   return [...file.accounts].map(([name, section]) => {
     const prefix = `accounts.${name}.`;
@@ -60,8 +73,14 @@ export function fileAccounts(file: ConfigFile, reading: Reading): Candidate[] {
       const setting = inFile(`${prefix}enabled`, file);
       reading.findings.problems.push({ setting, problem: "is not `true` or `false`", mend: "Write one of them." });
     }
+    const botName = own(section, "botName");
+    if (botName !== undefined && typeof botName !== "string") {
+      const setting = inFile(`${prefix}botName`, file);
+      reading.findings.problems.push({ setting, problem: "is not text", mend: "Put it in quotes." });
+    }
     const label = (field: AccountField): string => inFile(`${prefix}${field}`, file);
-    return { name, origin: file.path, fields, enabled: enabled !== false, label };
+    const named = typeof botName === "string" && botName.trim() !== "" ? { botName: botName.trim() } : {};
+    return { name, origin: file.path, fields, enabled: enabled !== false, ...named, label };
   });
 }
 
@@ -137,7 +156,16 @@ function checkAccount(name: string, candidate: Candidate, problems: ConfigProble
     return undefined;
   }
   if (appKey === undefined || appSecret === undefined || robotCode === undefined) return undefined;
-  return { name, appKey, appSecret, robotCode, enabled: candidate.enabled };
+  const { enabled, token, botName } = candidate;
+  return {
+    name,
+    appKey,
+    appSecret,
+    robotCode,
+    enabled,
+    ...(token && { tokens: splitTokens(String(token.value)) }),
+    ...(botName !== undefined && { botName }),
+  };
 }
 
 function checkCredential(field: AccountField, candidate: Candidate, problems: ConfigProblem[]): string | undefined {

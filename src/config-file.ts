@@ -110,7 +110,7 @@ function readAccounts(accounts: unknown, file: ConfigFile, reading: Reading): vo
     findings.problems.push({ setting: inFile("accounts", file), problem: "is not an object of accounts", mend });
     return;
   }
-  const known = [...Object.keys(ACCOUNT_FIELDS), "enabled", "reply"];
+  const known = [...Object.keys(ACCOUNT_FIELDS), "botName", "enabled", "reply"];
   const secrets = Object.entries(ACCOUNT_FIELDS).flatMap(([key, { sensitive }]) => (sensitive ? [`${key}File`] : []));
   for (const [name, account] of Object.entries(accounts)) {
     const path = `accounts.${name}`;

@@ -1,56 +1,67 @@
 import type { AccountField, Candidate } from "./config-accounts.ts";
 import { type Section, inFile, isSection, own, parseSettingsFile } from "./config-file.ts";
-import type { ConfigProblem } from "./config-problems.ts";
+import { type Way, bridgeWay, gatewayWay, readTokens } from "./config-openclaw-bridge.ts";
+import { type Here, WAY_OUT, isBlank, readText, variablesOf } from "./config-openclaw-text.ts";
 import type { Reading, Text } from "./config-sources.ts";
 
 /** The names that OpenClaw's plugins use for one credential. */
 const KEYS = { appKey: ["appKey", "clientId"], appSecret: ["appSecret", "clientSecret"] } as const;
-const WAY_OUT =
-  "Write the value or ${VARIABLE} there, or give the bridge the credentials itself: DINGTALK_APP_KEY and DINGTALK_APP_SECRET, or BRIDGE_CONFIG for several accounts.";
 
 const PREFIX = "channels.dingtalk.";
 
-/** What is read, and where to report. */
-interface Here {
-  path: string;
-  env: ReadonlyMap<string, string>;
-  problems: ConfigProblem[];
-}
-
 interface Account {
   id: string;
+  /** What stands under its name. */
+  own: Section;
+  /** Where its credentials stand: for the default account the top level counts too. */
   section: Section;
-  /** Path of one of its keys: those of the default account may stand at the top level. */
+  /** Its own keys over those of the top level. */
+  inherited: Section;
+  /** Path of one of its keys. */
   place: (key: string) => string;
+  /** Path of one that it may have inherited. */
+  inheritedPlace: (key: string) => string;
+}
+
+/** An `openclaw.json` as the bridge reads it. */
+export interface OpenClawFile {
+  path: string;
+  candidates: Candidate[];
+  way: Way;
 }
 
 /**
- * Accounts of `channels.dingtalk` in an `openclaw.json`: the top level is the account `main` (OpenClaw's `default`),
- * `accounts.<id>` are the others; `accounts.main` adds to the top level. Keys that OpenClaw or its plugin read are none
- * of our business and ignored. Undefined if the file cannot be read.
+ * Accounts of `channels.dingtalk` in an `openclaw.json`, as OpenClaw's plugin reads them (openclaw-plugin/src/accounts.ts; a test holds
+ * both to it): the top level is the account `main` (OpenClaw's `default`), `accounts.<id>` are the others; `accounts.main` adds to
+ * the top level. Keys that are none of our business are ignored. Undefined if the file cannot be read.
  */
-export function readOpenClawFile(named: Text, reading: Reading): { path: string; candidates: Candidate[] } | undefined {
+export function readOpenClawFile(named: Text, reading: Reading): OpenClawFile | undefined {
   const parsed = parseSettingsFile(named, reading);
   if (parsed === undefined) return undefined;
   const { path, root } = parsed;
   const { findings } = reading;
-  const here = { path, env: reading.env, problems: findings.problems };
+  const here = { path, variable: variablesOf(path, root, reading.env), problems: findings.problems };
   const channels = enter(root, "", "channels", here);
   const top = enter(channels, "channels.", "dingtalk", here);
   const accounts = enter(top, PREFIX, "accounts", here);
   const candidates: Candidate[] = [];
+  const bridgeUrls: { text: string; source: string }[] = [];
   for (const account of listAccounts(top, accounts, here)) {
     // A disabled account may well have credentials that only OpenClaw can read.
-    const problems: ConfigProblem[] = [];
+    const problems: Here["problems"] = [];
     const candidate = readAccount(account, { ...here, problems });
     const enabled = candidate.enabled && own(top, "enabled") !== false;
     const complete = problems.length === 0 && candidate.fields.appKey && candidate.fields.appSecret;
     if (enabled || complete) {
       findings.problems.push(...problems);
       candidates.push({ ...candidate, enabled });
+      if (enabled) bridgeUrls.push(...bridgeUrlOf(account, here));
     } else findings.notes.push(`${inFile(`account ${account.id}`, here)} is disabled there and left out`);
   }
-  return { path, candidates };
+  const way: Way = { settings: new Map(), notes: [] };
+  gatewayWay(root, here, way);
+  bridgeWay(bridgeUrls, way);
+  return { path, candidates, way };
 }
 
 /** The child of a section; empty if there is none. `$include` is refused: what it adds is not known here. */
@@ -70,28 +81,42 @@ function refuseInclude(prefix: string, here: Here): void {
 function listAccounts(top: Section, accounts: Section, here: Here): Account[] {
   if (Object.hasOwn(accounts, "$include")) refuseInclude(`${PREFIX}accounts.`, here);
   const listed: Account[] = [];
-  for (const [id, section] of Object.entries(accounts)) {
+  const add = (id: string, section: Section): void => {
     const prefix = `${PREFIX}accounts.${id}.`;
+    const isIn = (key: string): boolean => own(section, key) !== undefined && own(section, key) !== null;
+    const inheritedPlace = (key: string): string => (isIn(key) ? `${prefix}${key}` : `${PREFIX}${key}`);
+    const given = Object.entries(section).filter(([, value]) => value !== undefined && value !== null);
+    const inherited = { ...top, ...Object.fromEntries(given) };
+    const place = isDefault(id) ? inheritedPlace : (key: string): string => `${prefix}${key}`;
+    listed.push({
+      id,
+      own: section,
+      section: isDefault(id) ? { ...top, ...section } : section,
+      inherited,
+      place,
+      inheritedPlace,
+    });
+  };
+  for (const [id, section] of Object.entries(accounts)) {
+    const prefix = `${PREFIX}accounts.${id}`;
     if (id === "$include") continue;
-    if (!isSection(section)) {
-      here.problems.push({ setting: inFile(prefix.slice(0, -1), here), problem: "is not an object", mend: WAY_OUT });
-    } else if (Object.hasOwn(section, "$include")) refuseInclude(prefix, here);
-    else if (!isDefault(id)) listed.push({ id, section, place: (key) => `${prefix}${key}` });
-    else {
-      const place = (key: string): string => (Object.hasOwn(section, key) ? `${prefix}${key}` : `${PREFIX}${key}`);
-      listed.push({ id, section: { ...top, ...section }, place });
-    }
+    if (!isSection(section))
+      here.problems.push({ setting: inFile(prefix, here), problem: "is not an object", mend: WAY_OUT });
+    else if (Object.hasOwn(section, "$include")) refuseInclude(`${prefix}.`, here);
+    else add(id, section);
   }
   const credentials = Object.values(KEYS).flat();
-  if (credentials.some((key) => own(top, key) !== undefined) && !listed.some(({ id }) => isDefault(id))) {
-    listed.unshift({ id: "default", section: top, place: (key) => `${PREFIX}${key}` });
+  if (credentials.some((key) => !isBlank(own(top, key))) && !listed.some(({ id }) => isDefault(id))) {
+    add("default", {});
+    listed.unshift(...listed.splice(-1));
   }
   return listed;
 }
 
 const isDefault = (id: string): boolean => id === "default" || id === "main";
 
-function readAccount({ id, section, place }: Account, here: Here): Candidate {
+function readAccount(account: Account, here: Here): Candidate {
+  const { id, section, inherited, place, inheritedPlace } = account;
   const label = (field: string): string => inFile(place(field), here);
   const enabled = own(section, "enabled") ?? true;
   if (typeof enabled !== "boolean") {
@@ -99,7 +124,7 @@ function readAccount({ id, section, place }: Account, here: Here): Candidate {
   }
   const fields: Candidate["fields"] = {};
   for (const [field, keys] of Object.entries(KEYS) as [keyof typeof KEYS, readonly string[]][]) {
-    const given = keys.filter((key) => own(section, key) !== undefined);
+    const given = keys.filter((key) => !isBlank(own(section, key)));
     const values = given.map((key) => readText(own(section, key), label(key), here));
     const differ = values.find((value) => value !== values[0]);
     if (differ !== undefined && values[0] !== undefined) {
@@ -109,38 +134,30 @@ function readAccount({ id, section, place }: Account, here: Here): Candidate {
     const [value] = differ === undefined ? values : [undefined];
     if (given[0] !== undefined) fields[field] = value === undefined ? "refused" : { value, source: label(given[0]) };
   }
+  const tokenSource = inFile(inheritedPlace("bridgeToken"), here);
+  const token = readTokens(own(inherited, "bridgeToken"), tokenSource, here);
   return {
     name: id,
     origin: here.path,
     fields,
     enabled: enabled !== false,
     label: (field: AccountField) => label(field),
+    ...(token !== undefined && { token: { value: token, source: tokenSource } }),
+    ...botNameOf(account),
   };
 }
 
-/** Plain text with `${VAR}` replaced as OpenClaw does it (upper-case names; `$${VAR}` stands for itself). */
-function readText(value: unknown, setting: string, here: Here): string | undefined {
-  if (isSection(value)) {
-    here.problems.push({ setting, problem: "is a reference that only OpenClaw can read (SecretRef)", mend: WAY_OUT });
-    return undefined;
-  }
-  if (typeof value !== "string") {
-    here.problems.push({ setting, problem: "is not text", mend: WAY_OUT });
-    return undefined;
-  }
-  const missing = new Set<string>();
-  const text = value.trim().replace(/(\$?)\$\{([A-Z_][A-Z0-9_]*)\}/g, (whole, escape: string, name: string) => {
-    if (escape !== "") return whole.slice(1);
-    const found = here.env.get(name);
-    if (found === undefined) missing.add(name);
-    return found ?? "";
-  });
-  for (const name of missing) {
-    here.problems.push({
-      setting,
-      problem: `refers to ${name}, which is not set for the bridge`,
-      mend: `Set ${name} in the bridge's environment too: what OpenClaw's own .env or env section sets does not reach it.`,
-    });
-  }
-  return missing.size === 0 ? text : undefined;
+/** A name at the top level is that of the default account alone. */
+function botNameOf({ own: account, section }: Account): { botName?: string } {
+  const names = [own(account, "botName"), own(account, "name"), own(section, "botName")];
+  const name = names.find((one) => typeof one === "string" && !isBlank(one));
+  return typeof name === "string" ? { botName: name.trim() } : {};
+}
+
+function bridgeUrlOf({ inherited, inheritedPlace }: Account, here: Here): { text: string; source: string }[] {
+  const value = own(inherited, "bridgeUrl");
+  const source = inFile(inheritedPlace("bridgeUrl"), here);
+  // Without one the plugin calls the port that is the bridge's own default.
+  const text = isBlank(value) ? "http://127.0.0.1:8790" : readText(value, source, here);
+  return text === undefined ? [] : [{ text: text.replace(/\/+$/, ""), source }];
 }

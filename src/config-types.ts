@@ -30,6 +30,10 @@ export interface AccountConfig {
   appSecret: string;
   robotCode: string;
   enabled: boolean;
+  /** What people call the robot: stands before the words of a card in the list of chats. */
+  botName?: string;
+  /** Shared with the gateway for this account alone, where there is no common one: the first is sent, all are accepted. */
+  tokens?: string[];
   /** The common settings with the account's own over them. */
   reply: ReplySettings;
 }

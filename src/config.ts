@@ -3,16 +3,18 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import convict from "convict";
 import {
-  type Candidate,
   type Credentials,
   accountReplies,
   environmentAccount,
   fileAccounts,
+  joinedAccount,
   mergeAccounts,
 } from "./config-accounts.ts";
+import { canonicalAccountName } from "./domain/account.ts";
 import { type ConfigFile, readConfigFile } from "./config-file.ts";
 import { checkSetting, fromText, splitTokens } from "./config-formats.ts";
-import { readOpenClawFile } from "./config-openclaw.ts";
+import { type OpenClawFile, readOpenClawFile } from "./config-openclaw.ts";
+import { logTokens, logWay } from "./config-openclaw-bridge.ts";
 import { ConfigError, type Findings, nearest } from "./config-problems.ts";
 import { type Config, SCHEMA, type Setting, type Settings, listSettings } from "./config-schema.ts";
 import { ACCOUNT_FIELDS, FILE_VARIABLES } from "./config-variables.ts";
@@ -55,8 +57,13 @@ export function loadConfig(options: LoadOptions): { config: Config; notes: strin
   const findings: Findings = { problems: [], notes: [] };
   const reading: Reading = { env: presentVariables(options.env), cwd, homeDir, findings };
   const file = openConfigFile(flags, reading);
-  const values = collectValues(flags, file === "unreadable" ? undefined : file, reading);
-  const credentials = collectAccounts(file, reading);
+  const { credentials, openclaw } = collectAccounts(file, reading);
+  const values = collectValues(flags, { file: file === "unreadable" ? undefined : file, openclaw }, reading);
+  if (openclaw) {
+    const token = values.get("token");
+    logWay(openclaw.way, values, findings);
+    logTokens(openclaw.candidates, typeof token === "string" ? splitTokens(token) : [], findings);
+  }
   const replies = typeof file === "object" ? accountReplies(file, findings.problems) : undefined;
   noteUnknownVariables(reading);
   if (findings.problems.length > 0) throw new ConfigError(findings.problems);
@@ -80,7 +87,11 @@ function openConfigFile(flags: Flags, reading: Reading): ConfigFile | "unreadabl
 }
 
 /** Checked values by path. A wrong value is reported even where another source overrides it. */
-function collectValues(flags: Flags, file: ConfigFile | undefined, reading: Reading): Map<string, unknown> {
+function collectValues(
+  flags: Flags,
+  { file, openclaw }: { file: ConfigFile | undefined; openclaw: OpenClawFile | undefined },
+  reading: Reading,
+): Map<string, unknown> {
   const values = new Map<string, unknown>();
   const flagTexts = new Map([
     ["dataDir", flags.dataDir],
@@ -89,7 +100,8 @@ function collectValues(flags: Flags, file: ConfigFile | undefined, reading: Read
   for (const { path, setting } of listSettings()) {
     const flag = asText(flagTexts.get(path), setting.flag ?? path);
     // Last one wins.
-    const layers = [file?.values.get(path), typed(setting, readVariable(setting, reading)), typed(setting, flag)];
+    const variable = typed(setting, readVariable(setting, reading));
+    const layers = [openclaw?.way.settings.get(path), file?.values.get(path), variable, typed(setting, flag)];
     for (const given of layers) {
       if (given === undefined) continue;
       const checked = checkSetting(setting, given.value);
@@ -105,13 +117,24 @@ function typed(setting: Setting, given: Text | "refused" | undefined): Given | u
   return { value: fromText(setting, given.value), source: given.source };
 }
 
-function collectAccounts(file: ConfigFile | "unreadable" | undefined, reading: Reading): Credentials[] {
+/** `openclaw`: OpenClaw's file, where an account is read from it. */
+function collectAccounts(
+  file: ConfigFile | "unreadable" | undefined,
+  reading: Reading,
+): { credentials: Credentials[]; openclaw: OpenClawFile | undefined } {
   const { findings } = reading;
   const { account, robotCode } = environmentAccount(reading);
-  const ours = [account === undefined ? [] : [account], typeof file === "object" ? fileAccounts(file, reading) : []];
-  const openclaw = readOpenClaw(ours.flat().length > 0 || file === "unreadable", reading);
+  const inFile = typeof file === "object" ? fileAccounts(file, reading) : [];
+  const isHalf = account !== undefined && (!account.fields.appKey || !account.fields.appSecret);
+  const haveAccounts = inFile.length > 0 || (account !== undefined && !isHalf);
+  const openclaw = readOpenClaw(haveAccounts || file === "unreadable", reading);
   const candidates = typeof openclaw === "object" ? openclaw.candidates : [];
   if (typeof openclaw === "object" && candidates.length > 0) findings.notes.push(`accounts read from ${openclaw.path}`);
+  const main = candidates.find(({ name }) => canonicalAccountName(name) === "main");
+  // As the plugin does it: what stands in neither of the file's places may come from the environment.
+  const joined = isHalf && main ? joinedAccount(account, main, findings) : undefined;
+  const ours = [account === undefined || joined ? [] : [account], inFile];
+  const theirs = candidates.map((one) => (joined && one === main ? joined : one));
   // An unreadable file may hold accounts: it is reported, and no other should be asked for.
   const unreadable = file === "unreadable" || openclaw === "unreadable";
   if (ours.flat().length + candidates.length === 0 && !unreadable) {
@@ -122,20 +145,32 @@ function collectAccounts(file: ConfigFile | "unreadable" | undefined, reading: R
       mend: "Set both: Client ID and Client Secret from open-dev.dingtalk.com → the app → 凭证与基础信息.",
     });
   }
-  return mergeAccounts([...ours, candidates], unreadable ? undefined : robotCode, findings);
+  const credentials = mergeAccounts([...ours, theirs], unreadable ? undefined : robotCode, findings);
+  const taken = new Set(ours.flat().map(({ name }) => canonicalAccountName(name)));
+  const used = candidates.filter(({ name }) => !taken.has(canonicalAccountName(name)));
+  return {
+    credentials,
+    openclaw: typeof openclaw === "object" && used.length > 0 ? { ...openclaw, candidates: used } : undefined,
+  };
 }
 
 /** OpenClaw's file, if it is named; its usual place counts only while no other account is known. */
-function readOpenClaw(
-  haveAccounts: boolean,
-  reading: Reading,
-): { path: string; candidates: Candidate[] } | "unreadable" | undefined {
+function readOpenClaw(haveAccounts: boolean, reading: Reading): OpenClawFile | "unreadable" | undefined {
   const { openclaw } = FILE_VARIABLES;
-  const usual = join(reading.homeDir, ".openclaw", "openclaw.json");
+  const usual = join(openClawDirectory(reading), "openclaw.json");
   const named = readVariable(openclaw, reading);
   if (named === undefined && (haveAccounts || !existsSync(usual))) return undefined;
   const place = typeof named === "object" ? named : { value: usual, source: openclaw.env };
   return readOpenClawFile(place, reading) ?? "unreadable";
+}
+
+/** Where OpenClaw keeps its file, by its own variables. */
+function openClawDirectory(reading: Reading): string {
+  const { env, homeDir } = reading;
+  const state = env.get("OPENCLAW_STATE_DIR");
+  if (state !== undefined) return locate(state, reading);
+  const home = env.get("OPENCLAW_HOME");
+  return join(home === undefined ? homeDir : locate(home, reading), ".openclaw");
 }
 
 /** Hints at a misspelt variable. No more than a note: names like ours may be there for others (Kubernetes sets some). */

@@ -1,5 +1,5 @@
 import { type Config, BridgeError, storedQuota } from "../app.ts";
-import { deriveToken } from "../domain/account.ts";
+import { tokensOf } from "../domain/account.ts";
 import { coerceError } from "../domain/errors.ts";
 import { BUDGETS, type Ladder, limitsOf, monthAt } from "../domain/quota.ts";
 import {
@@ -57,8 +57,7 @@ function bridgeUrl({ server: { host, port } }: Config): string | undefined {
 /** Undefined when no bridge of this configuration answers. A derived token shows its own account only, so each is asked. */
 async function askBridge(url: string, config: Config): Promise<QuotaReport | undefined> {
   const accounts = config.accounts.filter(({ enabled }) => enabled);
-  const [shared] = config.tokens;
-  const tokens = shared === undefined ? accounts.map((one) => deriveToken(one.appKey, one.appSecret)) : [shared];
+  const tokens = new Set(accounts.flatMap((one) => tokensOf(one, config.tokens).slice(0, 1)));
   let merged: QuotaReport | undefined;
   for (const token of tokens) {
     const report = await fetchReport(url, token);

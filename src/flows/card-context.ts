@@ -28,6 +28,8 @@ export interface CardContextOptions {
   sender: (account: string) => Pick<AccountSender, "gates"> | undefined;
   settings: (account: string) => ReplySettings;
   plan: PlanName;
+  /** What people call the robot: stands before a card's words in the list of chats. */
+  label: (account: string) => string | undefined;
   /** What a card says whose text goes out as a message. */
   seeNext: string;
   onAppended: (lane: string) => void;

@@ -82,7 +82,13 @@ export class CardCreation {
     if (text === undefined || !to) return undefined;
     this.#asking = true;
     const content = growingContent(text, "") || contentOf(text);
-    return { outTrackId, templateId, params: { [templateKey]: content }, to, summary: cardSummary(text) };
+    return {
+      outTrackId,
+      templateId,
+      params: { [templateKey]: content },
+      to,
+      summary: cardSummary(text, this.#context.options.label(account)),
+    };
   }
 
   #judge(outcome: Outcome, asked: boolean): Created {

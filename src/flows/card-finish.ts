@@ -15,6 +15,7 @@ export interface CardFinisherOptions {
   calls: CardCalls;
   /** Resolves when this process does nothing else with the card; then what it knows of it, if anything. */
   atRest: (outTrackId: string) => Promise<CardState | "doubtful" | undefined>;
+  label: (account: string) => string | undefined;
   /** What a card says whose text goes out as a message. */
   seeNext: string;
   /** Where the text goes that the card cannot show. */
@@ -76,7 +77,7 @@ export class CardFinisher {
       templateId,
       params: { [key]: contentOf(text) },
       to,
-      summary: cardSummary(text),
+      summary: cardSummary(text, this.#options.label(entry.account)),
     };
     const { outcome } = await this.#options.calls.create(entry, () => card);
     if (outcome.kind === "delivered") return undefined;

@@ -15,7 +15,15 @@ test("the usual place counts while no account is configured elsewhere, and the l
   );
   const { config, notes } = place.load({});
   expect(config.accounts).toEqual([
-    { name: "main", appKey: APP_KEY, appSecret: APP_SECRET, robotCode: APP_KEY, enabled: true, reply: config.reply },
+    {
+      name: "main",
+      appKey: APP_KEY,
+      appSecret: APP_SECRET,
+      robotCode: APP_KEY,
+      enabled: true,
+      botName: "x",
+      reply: config.reply,
+    },
   ]);
   expect(notes).toEqual([`accounts read from ${path}`]);
 });

@@ -19,6 +19,8 @@ test("everything that is wrong is said at once, each with its place and a mend",
     "server (in ./c.json5) is not a group of settings",
     "port (in ./c.json5) is not a setting",
     "nonsense (in ./c.json5) is not a setting",
+    "account Bad (in ./c.json5) has a name that cannot be used",
+    "accounts.main.appSecret (in ./c.json5) is missing",
     "BRIDGE_TOKEN is shorter than 16 characters",
     "BRIDGE_GATEWAY_TIMEOUT cannot be used",
     "gateway.concurrency (in ./c.json5) cannot be used",
@@ -26,8 +28,6 @@ test("everything that is wrong is said at once, each with its place and a mend",
     "--port cannot be used",
     "DINGTALK_API_BASE cannot be used",
     "log.level (in ./c.json5) cannot be used",
-    "account Bad (in ./c.json5) has a name that cannot be used",
-    "accounts.main.appSecret (in ./c.json5) is missing",
   ]);
 });
 

@@ -88,6 +88,7 @@ class Rig {
       quota: { ladder: () => this.ladder },
       settings: () => this.settings,
       plan,
+      label: () => undefined,
       seeNext: "next",
       onAppended: () => undefined,
       onVisible: () => undefined,
