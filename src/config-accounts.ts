@@ -104,8 +104,9 @@ export function mergeAccounts(
   const accounts = [...chosen].flatMap(([name, candidate]) => checkAccount(name, candidate, findings.problems) ?? []);
   refuseSharedKeys(accounts, chosen, findings.problems);
   if (chosen.size > 0 && [...chosen.values()].every(({ enabled }) => !enabled)) {
-    const mend = "Set `enabled: true` for one of them, or remove the line.";
-    findings.problems.push({ setting: "accounts", problem: "are all disabled", mend });
+    const mend = "Set `enabled: true` for one of them; in OpenClaw's file for the channel, too.";
+    const path = [...new Set([...chosen.values()].map(({ origin }) => origin))].join(" and ");
+    findings.problems.push({ setting: inFile("accounts", { path }), problem: "are all disabled", mend });
   }
   return accounts;
 }

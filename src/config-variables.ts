@@ -33,7 +33,7 @@ export const FILE_VARIABLES = {
     example: "./config.json5",
   },
   openclaw: {
-    doc: "OpenClaw's own file: accounts are read from `channels.dingtalk`. Default: `~/.openclaw/openclaw.json`, and only when no account is configured elsewhere.",
+    doc: "OpenClaw's own file: accounts are read from `channels.dingtalk`. Default: `openclaw.json` in `OPENCLAW_STATE_DIR`, else in `~/.openclaw`, and only when no account is configured elsewhere.",
     env: "OPENCLAW_CONFIG",
     aliases: ["OPENCLAW_CONFIG_PATH"],
     flag: undefined,

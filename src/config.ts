@@ -142,7 +142,7 @@ function collectAccounts(
     findings.problems.push({
       setting: `${ACCOUNT_FIELDS.appKey.env} and ${ACCOUNT_FIELDS.appSecret.env}`,
       problem: read.length === 0 ? "are not set" : `are not set, and there is no account in ${read.join(" or ")}`,
-      mend: "Set both: Client ID and Client Secret from open-dev.dingtalk.com → the app → 凭证与基础信息.",
+      mend: "Set both: Client ID and Client Secret from open-dev.dingtalk.com → the app → 凭证与基础信息. Or let `openclaw channels add` write them into OpenClaw's file on this machine, which the bridge reads too.",
     });
   }
   const credentials = mergeAccounts([...ours, theirs], unreadable ? undefined : robotCode, findings);

@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { BridgeError, ConfigError, createApp, createLogger, loadConfig } from "./app.ts";
+import { pluginPath } from "./cli/plugin-path.ts";
 import { quotaLines } from "./cli/quota.ts";
 import { tokenLines } from "./cli/token.ts";
 
@@ -17,6 +19,7 @@ Commands:
   start              run the bridge (default)
   sandbox            try it without a DingTalk account and without a gateway
   token              print the token that another gateway has to use
+  plugin-path        print where the OpenClaw plugin is: openclaw plugins install "$(dingtalk-bridge plugin-path)"
   quota              the month's use of DingTalk's budgets, and what-if (--json)
 
 Options of start and token:
@@ -32,9 +35,11 @@ Options of sandbox:
 
   --version, --help
 
-Settings: docs/configuration.md. Two are needed: DINGTALK_APP_KEY and DINGTALK_APP_SECRET.
+Settings: docs/configuration.md. Two are needed: DINGTALK_APP_KEY and DINGTALK_APP_SECRET, or an account in OpenClaw's own file.
 `;
 
+/** As installed, or the clone. */
+const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
 };
@@ -90,6 +95,7 @@ const COMMANDS: Record<string, (values: Values) => Promise<number>> = {
   start,
   sandbox,
   token: async (values) => say(tokenLines(load(values).config)),
+  "plugin-path": () => Promise.resolve(say(`${pluginPath(PACKAGE)}\n`)),
   quota: async (values) => say(await quotaLines(load(values).config, { json: values.json ?? false, now: Date.now() })),
 };
 
@@ -104,6 +110,8 @@ async function start(values: Values): Promise<number> {
   const { config, notes } = load(values);
   const logger = createLogger({ level: config.log.level, format: config.log.format, version });
   for (const note of notes) logger.info({ note }, "configuration");
+  const accounts = config.accounts.filter(({ enabled }) => enabled).map(({ name }) => name);
+  logger.info({ accounts, dataDir: config.dataDir, gateway: config.gateway.url }, "starting");
   const app = createApp(config, { logger, version, processMetrics: true, insideContainer: existsSync("/.dockerenv") });
 
   const ended = Promise.withResolvers<number>();

@@ -139,6 +139,7 @@ ${fileRows.join("\n")}
 | in a file | variable (account \`main\`) | default | meaning |
 | --- | --- | --- | --- |
 ${accountRows.join("\n")}
+${row(["`accounts.<name>.botName`", "–", "–", "What people call the robot: stands before a card's words in the list of chats."])}
 ${row(["`accounts.<name>.enabled`", "–", "`true`", "`false` keeps the account's settings without using it. At least one account must be enabled."])}
 
 A name has up to 32 lower-case letters, digits, \`-\` and \`_\`, beginning with a letter or digit. \`main\` and OpenClaw's \`default\` are one
@@ -198,13 +199,24 @@ accepted. To change it without an interruption:
 }
 \`\`\`
 
-The top level is the account \`main\`; \`accounts.main\` or \`accounts.default\` add to it. \`enabled: false\` is respected, at the top level for
-all. Everything else there is left to OpenClaw. The file that \`OPENCLAW_CONFIG\` names is always read; \`~/.openclaw/openclaw.json\` only
-while neither the environment nor a file of the bridge gives an account. The log says which accounts came from where.
+The top level is the account \`main\`; \`accounts.main\` or \`accounts.default\` add to it. A named account has credentials and a \`botName\` of its own;
+everything else it inherits from the top level, as in OpenClaw. \`enabled: false\` is respected, at the top level for all. The file that
+\`OPENCLAW_CONFIG\` names is always read; the one in its usual place only while neither the environment nor a file of the bridge gives an
+account. Where an account comes from that file, more of it counts, unless a flag, a variable or a file of the bridge says otherwise:
 
-Plain text and \`\${VARIABLE}\` are read; the variable has to be set for the bridge too, because OpenClaw's own \`.env\` does not reach it.
-References to OpenClaw's secret store (\`{ source: … }\`) and \`$include\` on the way to the accounts are refused: give the bridge the
-credentials itself then.
+| in \`openclaw.json\` | is |
+| --- | --- |
+| \`channels.dingtalk…appKey\`, \`appSecret\` (\`clientId\`, \`clientSecret\`) | the account. Half of \`main\` may stand in \`DINGTALK_APP_KEY\` or \`DINGTALK_APP_SECRET\` instead |
+| \`channels.dingtalk…botName\` | its name, before a card's words in the list of chats |
+| \`channels.dingtalk…bridgeToken\` | the token of both sides, for that account; \`BRIDGE_TOKEN\` goes before it |
+| \`channels.dingtalk…bridgeUrl\` | with \`http://127.0.0.1:<port>\` or \`http://localhost:<port>\` the port of the API (\`BRIDGE_PORT\`); another address is left alone |
+| \`gateway.port\` | the gateway is at \`http://127.0.0.1:<port>\` (\`BRIDGE_GATEWAY_URL\`); not with \`gateway.tls\` or \`gateway.mode: "remote"\` |
+
+The first lines of the log say what was taken from where, and what was overruled. Everything else in that file is left to OpenClaw.
+
+Plain text and \`\${VARIABLE}\` are read. A variable is looked for where OpenClaw looks: in the environment, then in the \`.env\` beside that
+file, then in its \`env.vars\`. References to OpenClaw's secret store (\`{ source: … }\`) and \`$include\` on the way to the accounts are
+refused: give the bridge the credentials itself then.
 `;
 }
 

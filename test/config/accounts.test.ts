@@ -102,7 +102,7 @@ test.each([
   [{ a: SUPPORT, b: SUPPORT }, ["accounts.b.appKey (in ./c.json5) is the App Key of account a as well"]],
   [{ Support: SUPPORT }, ["account Support (in ./c.json5) has a name that cannot be used"]],
   [{ ["a".repeat(33)]: SUPPORT }, [`account ${"a".repeat(33)} (in ./c.json5) has a name that cannot be used`]],
-  [{ a: { ...SUPPORT, enabled: false } }, ["accounts are all disabled"]],
+  [{ a: { ...SUPPORT, enabled: false } }, ["accounts (in ./c.json5) are all disabled"]],
   [{ a: { ...SUPPORT, enabled: "no" } }, ["accounts.a.enabled (in ./c.json5) is not `true` or `false`"]],
   [{ a: { ...SUPPORT, appSecret: 5 } }, ["accounts.a.appSecret (in ./c.json5) is not text"]],
   [{ a: {} }, ["accounts.a.appKey (in ./c.json5) is missing", "accounts.a.appSecret (in ./c.json5) is missing"]],

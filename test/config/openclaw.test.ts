@@ -80,7 +80,7 @@ test("enabled: false, for one and for all", () => {
     ["support", false],
   ]);
   place.write(USUAL, channel({ enabled: false, accounts: { support: SUPPORT } }));
-  expect(place.complaints({})).toEqual(["accounts are all disabled"]);
+  expect(place.complaints({})).toEqual([`accounts (in ./${USUAL}) are all disabled`]);
 });
 
 test("a disabled account may have credentials that only OpenClaw can read", () => {
