@@ -1,3 +1,4 @@
+import { CONTRACT, CONTRACT_HEADER } from "../domain/contract.ts";
 import type { Dispatcher } from "undici";
 import type { Envelope } from "../domain/envelope.ts";
 import { BridgeError } from "../domain/errors.ts";
@@ -42,7 +43,7 @@ export class GatewayClient {
           authorization: `Bearer ${token(envelope.account)}`,
           "content-type": "application/json",
           "idempotency-key": headerSafe(envelope.id),
-          "x-bridge-contract": "1",
+          [CONTRACT_HEADER]: String(CONTRACT),
           "user-agent": userAgent,
         },
         body: JSON.stringify(envelope),

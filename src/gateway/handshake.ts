@@ -1,4 +1,5 @@
 import type { Dispatcher } from "undici";
+import { CONTRACT, CONTRACT_HEADER, CONTRACT_MEND } from "../domain/contract.ts";
 import { BridgeError, coerceError } from "../domain/errors.ts";
 import type { Logger } from "../ops/logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
@@ -22,7 +23,6 @@ export interface HandshakeOptions {
 }
 
 const TIMINGS = { wrongMs: 30_000, rightMs: 5 * 60_000, timeoutMs: 10_000 };
-const CONTRACT = 1;
 
 /**
  * Asks the gateway who it is: `GET {eventsPath}` with each account's token. Only JSON counts, because OpenClaw answers
@@ -123,6 +123,7 @@ export class Handshake implements Service {
         headers: {
           authorization: `Bearer ${token(account.name)}`,
           accept: "application/json",
+          [CONTRACT_HEADER]: String(CONTRACT),
           "user-agent": userAgent,
         },
         timeoutMs: this.#timings.timeoutMs,
@@ -131,6 +132,10 @@ export class Handshake implements Service {
       const body = /json/i.test(answer.contentType) ? parseObject(answer.body) : undefined;
       if (answer.status === 401 || answer.status === 403) {
         return wrong("gateway_token", `the gateway refuses the token of account ${account.name}`, TOKEN_MEND);
+      }
+      if (answer.status >= 400 && body?.["code"] === "unsupported_version") {
+        const detail = `the plugin refuses contract ${CONTRACT} of this bridge: ${word(body["detail"])}`;
+        return wrong("contract_version", detail, CONTRACT_MEND);
       }
       if (answer.status >= 500)
         return wrong(
@@ -150,11 +155,7 @@ export class Handshake implements Service {
   #readGreeting(account: { name: string; appKey: string }, body: Record<string, unknown>): Health {
     if (body["contract"] !== CONTRACT) {
       const theirs = JSON.stringify(body["contract"]);
-      return wrong(
-        "contract_version",
-        `the plugin speaks contract ${theirs}, this bridge ${CONTRACT}`,
-        "install the plugin that came with this bridge",
-      );
+      return wrong("contract_version", `the plugin speaks contract ${theirs}, this bridge ${CONTRACT}`, CONTRACT_MEND);
     }
     this.#plugin = { name: word(body["name"]), version: word(body["version"]), host: word(body["host"]) };
     const theirs = Array.isArray(body["accounts"]) ? (body["accounts"] as unknown[]) : [];

@@ -14,6 +14,7 @@ export interface Problem {
 
 const STATUS: Partial<Record<ErrorCode, number>> = {
   invalid_request: 400,
+  unsupported_version: 400,
   unauthorized: 401,
   account_forbidden: 403,
   not_found: 404,

@@ -10,6 +10,7 @@ import type { Health, Service } from "../ops/service.ts";
 import { Transitions } from "../ops/transitions.ts";
 import { type Grant, requireToken } from "./auth.ts";
 import { BODY_MS, boundBodies } from "./body.ts";
+import { describeContract, speakContract } from "./contract.ts";
 import { deadLetterRoutes } from "./dead-letters.ts";
 import { mediaRoutes, uploadMs } from "./media.ts";
 import { messageRoutes } from "./messages.ts";
@@ -113,6 +114,7 @@ export async function buildServer(options: HttpServerOptions, refusing: AbortSig
     await sendProblem(reply, problemOf("not_found", `there is no ${request.method} ${request.url.split("?")[0]}`));
   });
   boundBodies(app);
+  speakContract(app);
   app.addHook("onRequest", async (request, reply) => {
     if (refusing.aborted && request.method !== "GET" && request.method !== "HEAD") {
       await sendProblem(reply, problemOf("stopping", "the bridge is stopping; try again in a few seconds"));
@@ -129,6 +131,7 @@ export async function buildServer(options: HttpServerOptions, refusing: AbortSig
       components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } },
       security: [{ bearer: [] }],
     },
+    transformObject: describeContract,
   });
   await app.register(operationRoutes, { ...options, authenticate });
   await app.register(async (api) => {

@@ -68,6 +68,12 @@ describe("handshake", () => {
     ["404", { status: 404, body: "no" }, "plugin_missing", /plugins install/],
     ["401", { status: 401, body: {} }, "gateway_token", /BRIDGE_TOKEN|App Secret/],
     ["503", { status: 503, body: {} }, "gateway_unavailable", /wait/],
+    [
+      "a refusal of ours",
+      { status: 400, body: { code: "unsupported_version", detail: "this plugin speaks contract 2" } },
+      "contract_version",
+      /plugin that came with/,
+    ],
     ["another contract", { body: { ...right, contract: 2 } }, "contract_version", /plugin that came with/],
     ["another App Key", { body: { ...right, accounts: [{ id: "main", appKey: "other" }] } }, "account", /App Key/],
     [
