@@ -125,6 +125,31 @@ describe("a stop word", () => {
     expect(posts().at(-1)).toBe("new");
   });
 
+  it("stops what the gateway is just asked about again, and what it held before either side was started again", async () => {
+    let asked = 0;
+    const end = await start(
+      (text) => text === "held" && ++asked === 2,
+      (text) => (text.startsWith("held") ? { status: 202, retryAfter: 1 } : taken),
+    );
+    await say("held by others", { from: "staff002", group: "测试群" });
+    await say("held");
+    await expect.poll(() => asked, { timeout: 5_000 }).toBe(2);
+    await say("/stop");
+    await expect.poll(posts).toContain("/stop");
+    await end("held", { status: 202, retryAfter: 1 });
+    await expect.poll(states).toMatchObject({ held: "cancelled stopped", "held by others": "open" });
+    await bridge.restart();
+    await say("new");
+    await expect.poll(posts).toContain("new");
+    const others = posts().filter((text) => text === "held by others").length;
+    await expect
+      .poll(() => posts().filter((text) => text === "held by others").length, { timeout: 5_000 })
+      .toBeGreaterThan(others);
+    expect(posts().filter((text) => text === "held")).toHaveLength(2);
+    const status = (await (await bridge.api("GET", "/v1/status")).json()) as { queues: { inbox: { open: number } } };
+    expect(status.queues.inbox.open).toBe(1);
+  });
+
   it("is the whole message, in any case and among spaces, and can be chosen", async () => {
     const end = await start((text) => text === "first", undefined, { BRIDGE_INBOUND_STOP_WORDS: "停止,/Abort" });
     await say("first");
