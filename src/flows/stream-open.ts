@@ -38,6 +38,7 @@ export function newStream(
     inReplyTo,
     idleMs: Math.min(request.idleTimeoutMs ?? Infinity, settings.idleTimeoutMs),
     mode: isCard ? "card" : "buffered",
+    asked: request.format,
     format: format === "text" ? "text" : "markdown",
     outTrackId: `br_${uuid}`,
     templateId: template?.id ?? "",

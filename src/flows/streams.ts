@@ -190,7 +190,7 @@ export class Streams implements Service {
 
   #card(row: StreamRow): LiveCard {
     const { context } = this.#options;
-    return new LiveCard(row, context, context.formatOf(row) === "card");
+    return new LiveCard(row, context, context.formatOf(row, row.asked) === "card");
   }
 
   /** Without `live` it is closed; without both there is none that the caller may know of. */

@@ -197,6 +197,8 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (account, msg_id)
   ) STRICT, WITHOUT ROWID;
   `,
+  // How the caller asked a reply to be shown, which goes before the account's settings after a restart, too.
+  "ALTER TABLE streams ADD COLUMN asked TEXT CHECK (asked IN ('auto', 'card', 'markdown', 'text'))",
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

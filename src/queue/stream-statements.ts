@@ -6,9 +6,9 @@ export function prepareStreamStatements(db: DatabaseSync) {
   return {
     insert: p(`
       INSERT INTO streams (id, account, lane, target, in_reply_to, idle_ms, mode, format, out_track_id, template_id, template_key,
-                           card, text, seq, state, shown_text, digest, finished_by, message_id, created_at, closed_at)
+                           card, text, seq, state, shown_text, digest, finished_by, message_id, created_at, closed_at, asked)
       VALUES (:id, :account, :lane, :to, :inReplyTo, :idleMs, :mode, :format, :outTrackId, :templateId, :templateKey,
-              :card, :text, :seq, :state, :shownText, :digest, :finishedBy, :messageId, :createdAt, :closedAt)
+              :card, :text, :seq, :state, :shownText, :digest, :finishedBy, :messageId, :createdAt, :closedAt, :asked)
       ON CONFLICT DO NOTHING`),
     find: p("SELECT * FROM streams WHERE id = ?"),
     open: p("SELECT * FROM streams WHERE state = 'open' ORDER BY created_at, rowid"),

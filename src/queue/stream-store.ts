@@ -26,6 +26,8 @@ export interface StreamRow {
   /** Milliseconds without life after which it is finished. */
   idleMs: number;
   mode: "card" | "buffered";
+  /** How its caller wants it shown, where it said so. */
+  asked: "auto" | "card" | "markdown" | "text" | undefined;
   /** What the text is sent as where there is no card. */
   format: "markdown" | "text";
   /** `br_…`; DingTalk knows the card by it. */
@@ -165,6 +167,7 @@ function toColumns({ idleMs, seq, createdAt, closedAt, ...row }: StreamRow) {
   return {
     ...row,
     inReplyTo: row.inReplyTo ?? null,
+    asked: row.asked ?? null,
     idleMs: whole(idleMs),
     seq: whole(seq),
     digest: row.digest ?? null,
@@ -185,6 +188,7 @@ function toStream(row: Row): StreamRow {
     inReplyTo: optional(row["in_reply_to"]),
     idleMs: Number(row["idle_ms"]),
     mode: text(row["mode"]) as StreamRow["mode"],
+    asked: optional(row["asked"]) as StreamRow["asked"],
     format: text(row["format"]) as StreamRow["format"],
     outTrackId: text(row["out_track_id"]),
     templateId: text(row["template_id"]),

@@ -165,6 +165,12 @@ describe("a month of replies", () => {
       await climb(2);
       await isMessage();
       await isLively({ format: "card" });
+      // What its caller asked for outlives a restart.
+      const asked = await open(bridge, { to: "user:staff001", format: "card" });
+      await bridge.restart();
+      await put(bridge, asked.id, 0, "一");
+      await appeared(bridge, asked.id);
+      await end(asked.id);
       // A card that was there ends as one.
       await end(slow.id);
       expect((await ended(bridge, slow.id)).params["msgContent"]).toBe("一二三");

@@ -13,6 +13,7 @@ export function stream(n: number, fields: Partial<StreamRow> = {}): StreamRow {
     inReplyTo: undefined,
     idleMs: 600_000,
     mode: "card",
+    asked: undefined,
     format: "markdown",
     outTrackId: `br_${n}`,
     templateId: "template.schema",

@@ -22,6 +22,7 @@ describe("a stream", () => {
       account: "other",
       inReplyTo: "other:msg==",
       mode: "buffered",
+      asked: "card",
       format: "text",
       card: "failed",
       text: "你好 👋\u0000\n",
@@ -383,4 +384,19 @@ it("data of the release before it goes on, with a copy of it beside", async () =
   expect([store.streams.open(), store.indicators.all()]).toEqual([[], []]);
   await store.streams.add(stream(1));
   expect(await store.streams.close("st_1", closing(), [rest(1)])).toMatchObject([{ duplicate: false, lane: LANE }]);
+});
+
+it("a stream of the release that did not keep how it was asked for goes on", () => {
+  const directory = temporaryDirectory();
+  const old = new DatabaseSync(join(directory, "bridge.db"));
+  migrate(old, () => {}, MIGRATIONS.slice(0, 7));
+  old.exec(`
+    INSERT INTO streams (id, account, lane, target, idle_ms, mode, format, out_track_id, template_id, template_key, card, text, seq,
+                         state, shown_text, created_at)
+    VALUES ('st_1', 'main', 'main' || char(10) || 'cidA', 'conversation:cidA', 600000, 'card', 'markdown', 'br_1',
+            'template.schema', 'content', 'none', '', 0, 'open', '', 1001)`);
+  old.close();
+  const { streams } = openStore(directory);
+  expect(existsSync(join(directory, "bridge.schema-7.backup.db"))).toBe(true);
+  expect(streams.open()).toEqual([stream(1)]);
 });
