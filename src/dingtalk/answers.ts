@@ -76,6 +76,16 @@ export function judgeRecall(answer: HttpAnswer, secrets: readonly string[], key:
   return unproven("successResult", answer);
 }
 
+/** Judges the answer to the question what became of a message, as to whether it was recalled (dingtalk-protocol.md §3.7). */
+export function judgeRecalled(answer: HttpAnswer, secrets: readonly string[]): Judged<true> {
+  const judged = judge(answer, secrets);
+  if (judged.kind !== "done") return judged;
+  const { sendStatus } = judged.value;
+  if (sendStatus === "RECALLED") return { kind: "done", value: true };
+  const detail = withRequest(`its state is ${quotePeer(textOf(sendStatus), secrets)}`, answer);
+  return { kind: "rejected", code: "not_cancellable", detail };
+}
+
 /**
  * Judges the answer to the exchange of a download code (dingtalk-protocol.md §3.9). The URL is in `downloadUrl`, as one client
  * reads it in `data.downloadUrl`. A code of another robot will never be exchanged, just as one that has expired.

@@ -3,7 +3,7 @@ import type { Outcome } from "../domain/outcome.ts";
 import { type Clock, systemClock } from "../ops/clock.ts";
 import type { Logger } from "../ops/logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
-import { judgeRecall, judgeSend } from "./answers.ts";
+import { judgeRecall, judgeRecalled, judgeSend } from "./answers.ts";
 import { AuthorisedApi } from "./authorised.ts";
 import { openApiMessage, type SendContent } from "./bodies.ts";
 import type { HttpCall } from "./http.ts";
@@ -70,6 +70,27 @@ export class OpenApi {
       },
       signal,
       judge: (answer, secrets) => judgeRecall(answer, secrets, processQueryKey),
+    });
+    if (judged.kind === "done") return { kind: "delivered" };
+    return judged.kind === "uncertain" ? { ...judged, kind: "retry", class: "peer-away" } : judged;
+  }
+
+  /**
+   * Asks whether a message was recalled (dingtalk-protocol.md §3.7); names it as `recall` does. `delivered` = it was; `rejected:
+   * not_cancellable` = it is still there.
+   */
+  async isRecalled(message: { processQueryKey: string; openConversationId?: string | undefined }): Promise<Outcome> {
+    const { processQueryKey, openConversationId } = message;
+    const robotCode = this.#robotCode;
+    const judged = await this.#api.request({
+      ...(openConversationId === undefined
+        ? { method: "GET", path: "/v1.0/robot/oToMessages/readStatus", query: { robotCode, processQueryKey } }
+        : {
+            method: "POST",
+            path: "/v1.0/robot/groupMessages/query",
+            json: { robotCode, openConversationId, processQueryKey, maxResults: 1 },
+          }),
+      judge: judgeRecalled,
     });
     if (judged.kind === "done") return { kind: "delivered" };
     return judged.kind === "uncertain" ? { ...judged, kind: "retry", class: "peer-away" } : judged;

@@ -32,6 +32,8 @@ export interface AccountSender {
   updateCard(card: Parameters<CardApi["update"]>[0]): Promise<Outcome>;
   streamCard(update: Parameters<CardApi["stream"]>[0]): Promise<Outcome>;
   recall(message: { processQueryKey: string; openConversationId?: string | undefined }): Promise<Outcome>;
+  /** Whether that was done before: `delivered`. */
+  isRecalled(message: { processQueryKey: string; openConversationId?: string | undefined }): Promise<Outcome>;
   /** Reactions under people's messages, limiter and gate included. */
   reactions: Pick<ReactionApi, "attach" | "recall">;
   limiter: Record<Api, WindowLimiter>;
@@ -133,6 +135,7 @@ export function createAccountSender(options: AccountSenderOptions): AccountSende
     streamCard: (update) =>
       cards.stream(update).then(counted(update.isFinalize || update.isError ? "card_finish" : "card_update")),
     recall: (message) => api.recall(message).then(counted("recall")),
+    isRecalled: (message) => api.isRecalled(message).then(counted("recall")),
     reactions,
     media,
     limiter,

@@ -28,7 +28,7 @@ export class Recall {
   readonly #options: RecallOptions;
   /** By entry id: two callers at once share one recall. */
   readonly #running = new Map<string, Promise<void>>();
-  /** `processQueryKey`s: DingTalk refuses to recall a message twice, and a try may end between two parts. */
+  /** `processQueryKey`s: DingTalk may refuse to recall a message twice, and a try may end between two parts. */
   readonly #gone = new Set<string>();
 
   constructor(options: RecallOptions) {
@@ -36,7 +36,8 @@ export class Recall {
   }
 
   /**
-   * Recalls every part of a delivered message; the entry is then cancelled, error `recalled`. Throws BridgeError
+   * Recalls every part of a delivered message, those apart that a try before has recalled; the entry is then cancelled, error
+   * `recalled`. Throws BridgeError
    * - `already_sent`: a part cannot be recalled: it went by webhook, is older than 24 hours, or changed a card
    * - `not_cancellable`: DingTalk refuses
    * - a code of DingTalk's, retryable: it could not be asked just now. The message then counts as delivered still.
@@ -58,10 +59,16 @@ export class Recall {
     const where = inGroup ? { openConversationId: target.id } : {};
     for (const processQueryKey of keys) {
       if (this.#gone.has(processQueryKey)) continue;
-      const outcome = await callApi(sender, { account, api: "recall", lane: entry.lane }, this.#options.metrics, () =>
-        sender.recall({ processQueryKey, ...where }),
-      );
-      if (outcome.kind !== "delivered") throw refusal(outcome);
+      const message = { processQueryKey, ...where };
+      const caller = { account, api: "recall", lane: entry.lane } as const;
+      const call = (ask: () => Promise<Outcome>): Promise<Outcome> =>
+        callApi(sender, caller, this.#options.metrics, ask);
+      const outcome = await call(() => sender.recall(message));
+      if (outcome.kind !== "delivered") {
+        // By a try whose answer was lost, or whose process died.
+        const before = outcome.kind === "rejected" ? await call(() => sender.isRecalled(message)) : outcome;
+        if (before.kind !== "delivered") throw refusal(before.kind === "rejected" ? outcome : before);
+      }
       if (this.#gone.size >= REMEMBERED) this.#gone.clear();
       this.#gone.add(processQueryKey);
     }

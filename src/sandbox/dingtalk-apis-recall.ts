@@ -15,7 +15,7 @@ function findSent(app: App, route: Route, key: unknown, { records }: ApiContext)
 const isTooOld = ({ at }: SentMessage, { knobs }: ApiContext): boolean =>
   knobs.recallWindowMs > 0 && Date.now() >= at + knobs.recallWindowMs;
 
-/** Why one message is not taken back: a code of Appendix A. One that was taken back already counts as taken back. */
+/** Why one message is not taken back: a code of Appendix A. One that was taken back already counts as taken back, unless the knob says otherwise. */
 function recallOne(app: App, route: Route, key: string, group: unknown, context: ApiContext): string | undefined {
   const sent = findSent(app, route, key, context);
   if (!sent) {
@@ -24,6 +24,7 @@ function recallOne(app: App, route: Route, key: string, group: unknown, context:
   }
   if (route === "group" && sent.conversationId !== group) return "invalid.processQueryKey";
   if (isTooOld(sent, context)) return "robot.processQueryKey.expired";
+  if (sent.recalled && context.knobs.recallAgain === "refused") return "invalid.processQueryKey";
   sent.recalled = true;
   return undefined;
 }

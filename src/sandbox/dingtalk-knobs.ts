@@ -102,6 +102,8 @@ export interface SimulatorKnobs extends CardKnobs {
   recallWindowMs: number;
   /** How the refusal to recall a single message is told (UNKNOWN): 200 with `failedResult`, or 400 with the code. */
   recallRefusal: "result" | "error";
+  /** What becomes of a second recall of one message (UNKNOWN). */
+  recallAgain: "taken" | "refused";
 
   /** Entries kept of each record list. */
   maxRecords: number;
@@ -161,6 +163,7 @@ export const defaultKnobs: Readonly<SimulatorKnobs> = {
   uploadOgg: true,
   recallWindowMs: 86_400_000,
   recallRefusal: "result",
+  recallAgain: "taken",
   maxRecords: 200_000,
 };
 

@@ -114,6 +114,38 @@ it("changes nothing while DingTalk cannot be asked, and goes on where it ended",
   expect(bridge.dingtalk.calls({ api: "otoMessages/batchRecall" })).toHaveLength(3);
 });
 
+it.each([
+  ["a person", "taken"],
+  ["a person", "refused"],
+  ["a group", "refused"],
+] as const)(
+  "goes on with the rest after a restart: to %s, a second recall of one part is %s",
+  async (whom, recallAgain) => {
+    await start();
+    // No webhook that is worth a try.
+    bridge.dingtalk.setKnobs({ webhookTtlMs: 1_000 });
+    const to = whom === "a group" ? `conversation:${await openGroup(bridge)}` : "user:staff001";
+    const { id, parts } = await send(bridge, { to, content: text(`${"甲".repeat(3_000)}\n\n${"乙".repeat(3_000)}`) });
+    expect(parts).toHaveLength(2);
+    const api = whom === "a group" ? "groupMessages/recall" : "otoMessages/batchRecall";
+    bridge.dingtalk.faults.api(api, { kind: "error", error: "unavailable", skip: 1, count: 1 });
+    expect(await recall(id)).toMatchObject({ status: 503 });
+    await bridge.restart();
+    bridge.dingtalk.setKnobs({ recallAgain });
+    expect(await recall(id)).toMatchObject(recalled);
+    expect(bridge.dingtalk.sent.map((one) => one.recalled)).toEqual(bridge.dingtalk.sent.map(() => true));
+  },
+);
+
+it("goes on with the rest when the answer to the first was lost", async () => {
+  await start();
+  bridge.dingtalk.setKnobs({ recallAgain: "refused" });
+  const { id } = await sendContent(bridge, text(`${"甲".repeat(3_000)}\n\n${"乙".repeat(3_000)}`));
+  bridge.dingtalk.faults.api("otoMessages/batchRecall", { kind: "reset", executed: true, count: 1 });
+  expect((await recall(id)).status).toBe(503);
+  expect(await recall(id)).toMatchObject(recalled);
+});
+
 it("asked for twice at once is one recall", async () => {
   await start();
   const { id } = await sendContent(bridge, text("doppelt"));
