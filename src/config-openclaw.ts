@@ -13,6 +13,8 @@ interface Account {
   id: string;
   /** What stands under its name. */
   own: Section;
+  /** What stands above that and is its own as well: nothing but for the default account. */
+  above: Section;
   /** Where its credentials stand: for the default account the top level counts too. */
   section: Section;
   /** Its own keys over those of the top level. */
@@ -91,6 +93,7 @@ function listAccounts(top: Section, accounts: Section, here: Here): Account[] {
     listed.push({
       id,
       own: section,
+      above: isDefault(id) ? top : {},
       section: isDefault(id) ? { ...top, ...section } : section,
       inherited,
       place,
@@ -148,8 +151,8 @@ function readAccount(account: Account, here: Here): Candidate {
 }
 
 /** A name at the top level is that of the default account alone. */
-function botNameOf({ own: account, section }: Account): { botName?: string } {
-  const names = [own(account, "botName"), own(account, "name"), own(section, "botName")];
+function botNameOf({ own: account, above }: Account): { botName?: string } {
+  const names = [own(account, "botName"), own(account, "name"), own(above, "botName")];
   const name = names.find((one) => typeof one === "string" && !isBlank(one));
   return typeof name === "string" ? { botName: name.trim() } : {};
 }

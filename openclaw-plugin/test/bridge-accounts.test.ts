@@ -73,6 +73,7 @@ describe("bridge and plugin see the same accounts", () => {
     ["one under OpenClaw's own name", { accounts: { default: ONE } }],
     ["half above, half below", { appKey: "key", name: "not ours", accounts: { main: { clientSecret: "secret" } } }],
     ["main over the top level", { ...ONE, botName: "top", accounts: { main: { appSecret: "mine", name: "n" } } }],
+    ["a blank name over a name", { ...ONE, botName: "top", accounts: { main: { botName: "" } } }],
     ["credentials and names are not inherited", { ...ONE, botName: "top", accounts: { support: TWO } }],
     ["a token is", { ...ONE, bridgeToken: TOKEN, accounts: { support: TWO } }],
     [
@@ -139,7 +140,7 @@ describe("bridge and plugin see the same accounts", () => {
         else expect(seen).toEqual(counted);
         loaded += wrong ? 0 : 1;
       }),
-      { numRuns: 400 },
+      { numRuns: 1_000 },
     );
     expect(loaded).toBeGreaterThan(10);
   });
