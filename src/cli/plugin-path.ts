@@ -1,6 +1,20 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { BridgeError } from "../app.ts";
+import { type CliCommand, EXIT } from "./command.ts";
+
+export const pluginPathCommand: CliCommand = {
+  name: "plugin-path",
+  summary: "print where the OpenClaw plugin of this release is",
+  description: "Prints the packed plugin that came with this release, or the plugin's folder in a clone.",
+  examples: [['openclaw plugins install --force "$(dingtalk-bridge plugin-path)"', "install it in OpenClaw"]],
+  run({ context }) {
+    // As installed, or the clone: this file lies two levels below.
+    context.stdout.write(`${pluginPath(fileURLToPath(new URL("../..", import.meta.url)))}\n`);
+    return Promise.resolve(EXIT.ok);
+  },
+};
 
 /**
  * Where the OpenClaw plugin of this release lies, for `openclaw plugins install`: the packed one of the npm package and the image, else

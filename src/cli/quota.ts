@@ -11,6 +11,28 @@ import {
   mostReplies,
   whatIf,
 } from "../domain/quota-report.ts";
+import { type CliCommand, EXIT } from "./command.ts";
+import { type SettingsOptions, addSettingsOptions, loadSettings } from "./settings.ts";
+
+export const quotaCommand: CliCommand<SettingsOptions & { json?: boolean }> = {
+  name: "quota",
+  summary: "the month's use of DingTalk's budgets, and what-if",
+  description:
+    "Shows what was spent of the month's Open API calls and Webhook & Stream units, by class, where it leads, and what other plans or numbers of replies would come to. Asks the running bridge, else reads its data directory.",
+  examples: [
+    ["dingtalk-bridge quota", "tables for people"],
+    ["dingtalk-bridge quota --json", "the same for programs"],
+  ],
+  configure(command) {
+    addSettingsOptions(command);
+    command.option("--json", "for programs");
+  },
+  async run({ context, options }) {
+    const { config } = loadSettings(context, options);
+    context.stdout.write(await quotaLines(config, { json: options.json ?? false, now: Date.now() }));
+    return EXIT.ok;
+  },
+};
 
 /** What `dingtalk-bridge quota --json` prints. */
 export interface QuotaAnswer {

@@ -1,0 +1,15 @@
+import type { CliCommand } from "./command.ts";
+import { pluginPathCommand } from "./plugin-path.ts";
+import { quotaCommand } from "./quota.ts";
+import { sandboxCommand } from "./sandbox.ts";
+import { startCommand } from "./start.ts";
+import { tokenCommand } from "./token.ts";
+
+/** Every command, in the order of the help. The first is meant when none is named. */
+export const COMMANDS: readonly CliCommand[] = [
+  startCommand,
+  sandboxCommand,
+  tokenCommand,
+  pluginPathCommand,
+  quotaCommand,
+];

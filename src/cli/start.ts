@@ -1,0 +1,63 @@
+import { createApp, createLogger } from "../app.ts";
+import { type CliCommand, EXIT } from "./command.ts";
+import { type SettingsOptions, addSettingsOptions, loadSettings } from "./settings.ts";
+
+const FATAL_STOP_MS = 5_000;
+/** What a deadline cut off may still hold sockets: the status is final all the same. */
+const LINGER_MS = 500;
+
+export const startCommand: CliCommand<SettingsOptions> = {
+  name: "start",
+  summary: "run the bridge (default)",
+  description:
+    "Runs the bridge until SIGTERM or Ctrl-C. Two settings are needed: DINGTALK_APP_KEY and DINGTALK_APP_SECRET, or an account in OpenClaw's own file; docs/configuration.md lists all.",
+  examples: [
+    ["dingtalk-bridge", "with the settings of the environment"],
+    ["dingtalk-bridge start --config ./bridge.json5", "several robots, from a file"],
+  ],
+  configure: addSettingsOptions,
+  async run({ context, options }) {
+    const { version, host } = context;
+    const { config, notes } = loadSettings(context, options);
+    const logger = createLogger({ level: config.log.level, format: config.log.format, version });
+    for (const note of notes) logger.info({ note }, "configuration");
+    const accounts = config.accounts.filter(({ enabled }) => enabled).map(({ name }) => name);
+    logger.info({ accounts, dataDir: config.dataDir, gateway: config.gateway.url }, "starting");
+    const { insideContainer } = host;
+    const app = createApp(config, { logger, version, processMetrics: true, insideContainer });
+
+    const ended = Promise.withResolvers<number>();
+    let stopping = false;
+    let failed = false;
+    const end = (clean: boolean): void => {
+      if (failed) ended.resolve(EXIT.defect);
+      else ended.resolve(clean ? EXIT.ok : EXIT.failed);
+    };
+    const stop = (why: string, withinMs: number): void => {
+      const signal = AbortSignal.timeout(withinMs);
+      signal.addEventListener("abort", () => end(false));
+      if (stopping) return;
+      stopping = true;
+      logger.info({ why, withinMs }, "stopping");
+      app.stop({ signal }).then(end, (error: unknown) => {
+        logger.error({ err: error }, "stopping failed");
+        end(false);
+      });
+    };
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      host.onSignal(signal, () => (stopping ? end(false) : stop(signal, config.shutdown.deadlineMs)));
+    }
+    host.onFatal((kind, error) => {
+      // A timer may throw the same again and again until the end.
+      if (failed) return;
+      failed = true;
+      logger.fatal({ err: error, kind }, "this is a defect; please report it with this line");
+      stop(kind, FATAL_STOP_MS);
+    });
+
+    await app.start();
+    const status = await ended.promise;
+    host.exitAfter(LINGER_MS, status);
+    return status;
+  },
+};
