@@ -124,7 +124,10 @@ describe("help", () => {
 
 describe("how a command that fails ends", () => {
   const failing = (error: Error): CliCommand[] => {
-    const run = async (): Promise<number> => Promise.reject(error);
+    const run = async (): Promise<number> => {
+      await Promise.resolve();
+      throw error;
+    };
     return [{ name: "start", summary: "", examples: [["x", ""]], run }];
   };
 
