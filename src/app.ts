@@ -4,8 +4,9 @@ import type { Config } from "./config.ts";
 import type { HealthReport } from "./ops/health.ts";
 import { DataDirectoryLock } from "./ops/lock.ts";
 
-export { ConfigError, loadConfig } from "./config.ts";
+export { ConfigError, type LoadOptions, loadConfig } from "./config.ts";
 export type { Config } from "./config.ts";
+export { MASKED, type SettingReport, explainConfig } from "./config-report.ts";
 export { BridgeError } from "./domain/errors.ts";
 export { storedQuota } from "./flows/quota-stored.ts";
 export type { Overrides } from "./compose-overrides.ts";

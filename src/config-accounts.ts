@@ -103,12 +103,27 @@ export function mergeAccounts(
   if (robotCode !== undefined) overrideRobotCode(chosen, robotCode, findings.problems);
   const accounts = [...chosen].flatMap(([name, candidate]) => checkAccount(name, candidate, findings.problems) ?? []);
   refuseSharedKeys(accounts, chosen, findings.problems);
+  noteOrigins(chosen, sources, findings);
   if (chosen.size > 0 && [...chosen.values()].every(({ enabled }) => !enabled)) {
     const mend = "Set `enabled: true` for one of them; in OpenClaw's file for the channel, too.";
     const path = [...new Set([...chosen.values()].map(({ origin }) => origin))].join(" and ");
     findings.problems.push({ setting: inFile("accounts", { path }), problem: "are all disabled", mend });
   }
   return accounts;
+}
+
+/** `sources` are the environment, our file and OpenClaw's; each may be empty. */
+function noteOrigins(chosen: Map<string, Candidate>, sources: Candidate[][], { origins }: Findings): void {
+  for (const [name, candidate] of chosen) {
+    const kinds = ["environment", "file", "openclaw"] as const;
+    const kind = kinds[sources.findIndex((all) => all.some(({ origin }) => origin === candidate.origin))] ?? "file";
+    for (const [field, given] of Object.entries(candidate.fields)) {
+      if (typeof given !== "object") continue;
+      // DINGTALK_ROBOT_CODE belongs to the `main` of any source.
+      const byVariable = /^[A-Z_]+$/.test(given.source);
+      origins.set(`accounts.${name}.${field}`, { kind: byVariable ? "environment" : kind, name: given.source });
+    }
+  }
 }
 
 function uniqueNames(candidates: Candidate[], problems: ConfigProblem[]): Map<string, Candidate> {
@@ -206,7 +221,7 @@ function refuseSharedKeys(accounts: Credentials[], chosen: Map<string, Candidate
 }
 
 /** What accounts of a file say of their replies, checked, by canonical name; it holds wherever their credentials come from. */
-export function accountReplies(file: ConfigFile, problems: ConfigProblem[]): Map<string, Partial<ReplySettings>> {
+export function accountReplies(file: ConfigFile, findings: Findings): Map<string, Partial<ReplySettings>> {
   const settings = new Map(listSettings().map(({ path, setting }) => [path, setting]));
   const replies = new Map<string, Partial<ReplySettings>>();
   for (const [name, values] of file.replies) {
@@ -214,8 +229,11 @@ export function accountReplies(file: ConfigFile, problems: ConfigProblem[]): Map
     for (const [key, given] of values) {
       const setting = settings.get(`reply.${key}`);
       const result = setting && checkSetting(setting, given.value);
-      if (result && "value" in result) checked[key] = result.value;
-      else if (result) problems.push({ setting: given.source, ...result });
+      if (result && "value" in result) {
+        checked[key] = result.value;
+        const path = `accounts.${canonicalAccountName(name)}.reply.${key}`;
+        findings.origins.set(path, { kind: "file", name: given.source });
+      } else if (result) findings.problems.push({ setting: given.source, ...result });
     }
     replies.set(canonicalAccountName(name), checked);
   }

@@ -15,6 +15,14 @@ export interface Findings {
   problems: ConfigProblem[];
   /** For the log: where accounts came from, what was overridden. */
   notes: string[];
+  /** Where values stood that are used, by path; what is not here is a default. */
+  origins: Map<string, Origin>;
+}
+
+/** Which source a value came from, and the words in which that source names it. */
+export interface Origin {
+  kind: "flag" | "environment" | "file" | "openclaw" | "default";
+  name: string;
 }
 
 /** `config_invalid`: everything that is missing or wrong, at once. */

@@ -15,7 +15,7 @@ import { type ConfigFile, readConfigFile } from "./config-file.ts";
 import { checkSetting, fromText, splitTokens } from "./config-formats.ts";
 import { type OpenClawFile, readOpenClawFile } from "./config-openclaw.ts";
 import { logTokens, logWay } from "./config-openclaw-bridge.ts";
-import { ConfigError, type Findings, nearest } from "./config-problems.ts";
+import { ConfigError, type Findings, type Origin, nearest } from "./config-problems.ts";
 import { type Config, SCHEMA, type Setting, type Settings, listSettings } from "./config-schema.ts";
 import { ACCOUNT_FIELDS, FILE_VARIABLES } from "./config-variables.ts";
 import {
@@ -28,7 +28,7 @@ import {
   readVariable,
 } from "./config-sources.ts";
 
-export { ConfigError, type ConfigProblem } from "./config-problems.ts";
+export { ConfigError, type ConfigProblem, type Origin } from "./config-problems.ts";
 export type { Config } from "./config-schema.ts";
 
 export interface LoadOptions {
@@ -48,13 +48,13 @@ interface Flags {
 
 /**
  * Reads flags, environment, file and OpenClaw's file, in this order of precedence. `notes` are for the log: they name
- * what was read and what was ignored, and hold no secret.
+ * what was read and what was ignored, and hold no secret. `origins` says where each value stood that is no default, by path.
  *
  * @throws ConfigError with everything that is wrong, and nothing else.
  */
-export function loadConfig(options: LoadOptions): { config: Config; notes: string[] } {
+export function loadConfig(options: LoadOptions): { config: Config; notes: string[]; origins: Map<string, Origin> } {
   const { flags = {}, homeDir = homedir(), cwd = resolve() } = options;
-  const findings: Findings = { problems: [], notes: [] };
+  const findings: Findings = { problems: [], notes: [], origins: new Map() };
   const reading: Reading = { env: presentVariables(options.env), cwd, homeDir, findings };
   const file = openConfigFile(flags, reading);
   const { credentials, openclaw } = collectAccounts(file, reading);
@@ -64,7 +64,7 @@ export function loadConfig(options: LoadOptions): { config: Config; notes: strin
     logWay(openclaw.way, values, findings);
     logTokens(openclaw.candidates, typeof token === "string" ? splitTokens(token) : [], findings);
   }
-  const replies = typeof file === "object" ? accountReplies(file, findings.problems) : undefined;
+  const replies = typeof file === "object" ? accountReplies(file, findings) : undefined;
   noteUnknownVariables(reading);
   if (findings.problems.length > 0) throw new ConfigError(findings.problems);
   const { token, ...settings } = applySchema(values);
@@ -74,7 +74,7 @@ export function loadConfig(options: LoadOptions): { config: Config; notes: strin
   }));
   const dataDir = locate(settings.dataDir, reading);
   const config = { ...settings, dataDir, accounts, tokens: splitTokens(token ?? "") };
-  return { config: deepFreeze(config), notes: findings.notes };
+  return { config: deepFreeze(config), notes: findings.notes, origins: findings.origins };
 }
 
 function openConfigFile(flags: Flags, reading: Reading): ConfigFile | "unreadable" | undefined {
@@ -100,13 +100,19 @@ function collectValues(
   for (const { path, setting } of listSettings()) {
     const flag = asText(flagTexts.get(path), setting.flag ?? path);
     // Last one wins.
-    const variable = typed(setting, readVariable(setting, reading));
-    const layers = [openclaw?.way.settings.get(path), file?.values.get(path), variable, typed(setting, flag)];
-    for (const given of layers) {
+    const layers = [
+      ["openclaw", openclaw?.way.settings.get(path)],
+      ["file", file?.values.get(path)],
+      ["environment", typed(setting, readVariable(setting, reading))],
+      ["flag", typed(setting, flag)],
+    ] as const;
+    for (const [kind, given] of layers) {
       if (given === undefined) continue;
       const checked = checkSetting(setting, given.value);
-      if ("value" in checked) values.set(path, checked.value);
-      else reading.findings.problems.push({ setting: given.source, ...checked });
+      if ("value" in checked) {
+        values.set(path, checked.value);
+        reading.findings.origins.set(path, { kind, name: given.source });
+      } else reading.findings.problems.push({ setting: given.source, ...checked });
     }
   }
   return values;

@@ -1,4 +1,5 @@
 import type { CliCommand } from "./command.ts";
+import { configCommand } from "./config.ts";
 import { pluginPathCommand } from "./plugin-path.ts";
 import { quotaCommand } from "./quota.ts";
 import { sandboxCommand } from "./sandbox.ts";
@@ -9,6 +10,7 @@ import { tokenCommand } from "./token.ts";
 export const COMMANDS: readonly CliCommand[] = [
   startCommand,
   sandboxCommand,
+  configCommand,
   tokenCommand,
   pluginPathCommand,
   quotaCommand,

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { loadConfig } from "../app.ts";
+import { type LoadOptions, loadConfig } from "../app.ts";
 import type { CommandContext } from "./command.ts";
 
 /** Values of the options that every command has which reads the settings. */
@@ -16,8 +16,13 @@ export function addSettingsOptions(command: Command): void {
     .option("--port <n>", "port of the bridge's API (BRIDGE_PORT, 8790)");
 }
 
+/** Where the settings are read from: what was typed, the environment, and the user's home. */
+export function sourcesOf({ env }: CommandContext, { config, dataDir, port }: SettingsOptions): LoadOptions {
+  const { HOME } = env;
+  return { env, flags: { config, dataDir, port }, ...(HOME && { homeDir: HOME }) };
+}
+
 /** The settings as the daemon would read them from the same place. Throws ConfigError. */
 export function loadSettings(context: CommandContext, options: SettingsOptions): ReturnType<typeof loadConfig> {
-  const { config, dataDir, port } = options;
-  return loadConfig({ env: context.env, flags: { config, dataDir, port } });
+  return loadConfig(sourcesOf(context, options));
 }

@@ -123,13 +123,9 @@ describe("help", () => {
 });
 
 describe("how a command that fails ends", () => {
-  const failing = (error: Error): CliCommand[] => {
-    const run = async (): Promise<number> => {
-      await Promise.resolve();
-      throw error;
-    };
-    return [{ name: "start", summary: "", examples: [["x", ""]], run }];
-  };
+  const failing = (thrown: Error): CliCommand[] => [
+    { name: "start", summary: "", examples: [["x", ""]], run: () => Promise.reject(thrown) },
+  ];
 
   it.each([
     ["a wrong typing", new UsageError("what?", "type it again"), 64, "dingtalk-bridge: what?\n  mend: type it again\n"],
