@@ -9,6 +9,7 @@ export type { Config } from "./config.ts";
 export { MASKED, type SettingReport, explainConfig } from "./config-report.ts";
 export { BridgeError } from "./domain/errors.ts";
 export { storedQuota } from "./flows/quota-stored.ts";
+export { type Trace, type TraceStep, storedTraces } from "./flows/trace.ts";
 export type { Overrides } from "./compose-overrides.ts";
 export { createLogger } from "./ops/logger.ts";
 

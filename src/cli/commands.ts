@@ -5,12 +5,14 @@ import { quotaCommand } from "./quota.ts";
 import { sandboxCommand } from "./sandbox.ts";
 import { startCommand } from "./start.ts";
 import { tokenCommand } from "./token.ts";
+import { traceCommand } from "./trace.ts";
 
 /** Every command, in the order of the help. The first is meant when none is named. */
 export const COMMANDS: readonly CliCommand[] = [
   startCommand,
   sandboxCommand,
   configCommand,
+  traceCommand,
   tokenCommand,
   pluginPathCommand,
   quotaCommand,

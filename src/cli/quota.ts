@@ -1,6 +1,5 @@
-import { type Config, BridgeError, storedQuota } from "../app.ts";
+import { type Config, storedQuota } from "../app.ts";
 import { tokensOf } from "../domain/account.ts";
-import { coerceError } from "../domain/errors.ts";
 import { BUDGETS, type Ladder, limitsOf, monthAt } from "../domain/quota.ts";
 import {
   type BudgetReport,
@@ -13,6 +12,7 @@ import {
 } from "../domain/quota-report.ts";
 import { type CliCommand, EXIT } from "./command.ts";
 import { type SettingsOptions, addSettingsOptions, loadSettings } from "./settings.ts";
+import { reading } from "./store.ts";
 
 export const quotaCommand: CliCommand<SettingsOptions & { json?: boolean }> = {
   name: "quota",
@@ -67,7 +67,12 @@ async function quotaAnswer(config: Config, now: number): Promise<QuotaAnswer> {
   const url = bridgeUrl(config);
   const live = url === undefined ? undefined : await askBridge(url, config);
   if (live && url !== undefined) return { source: "bridge", from: url, report: live, whatIf: table };
-  return { source: "store", from: config.dataDir, report: readStore(config, now) ?? null, whatIf: table };
+  return {
+    source: "store",
+    from: config.dataDir,
+    report: reading(config.dataDir, () => storedQuota(config, now)) ?? null,
+    whatIf: table,
+  };
 }
 
 function bridgeUrl({ server: { host, port } }: Config): string | undefined {
@@ -112,18 +117,6 @@ function mergeOrganisations(reports: OrganisationReport[]): OrganisationReport[]
     else merged.push(report);
   }
   return merged;
-}
-
-function readStore(config: Config, now: number): QuotaReport | undefined {
-  try {
-    return storedQuota(config, now);
-  } catch (thrown) {
-    const cause = coerceError(thrown);
-    throw new BridgeError("data_dir_unusable", `${config.dataDir} cannot be read: ${cause.message}`, {
-      cause,
-      mend: "run the command as the user of the bridge, with the same BRIDGE_DATA_DIR",
-    });
-  }
 }
 
 const NAMES = { calls: "Open API calls", units: "Webhook & Stream units" } as const;

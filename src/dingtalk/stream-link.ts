@@ -19,6 +19,8 @@ export interface StreamPush {
 export interface StreamAck {
   code?: number;
   data?: unknown;
+  /** The socket has taken it. */
+  onSent?: () => void;
 }
 
 /** Why a connection should be replaced while it still lives. */
@@ -216,7 +218,9 @@ export class StreamLink {
     try {
       const ack = await onPush({ frame, receivedAt: clock.now() });
       const sent = this.#reply(frame.messageId, ack.data ?? USUAL_ACK[frame.type], ack.code ?? 200);
-      if (sent) metrics.ackSeconds.observe({ account }, (clock.monotonic() - began) / 1000);
+      if (!sent) return;
+      metrics.ackSeconds.observe({ account }, (clock.monotonic() - began) / 1000);
+      ack.onSent?.();
     } catch (error) {
       metrics.acksFailed.inc({ account, reason: "not_stored" });
       const { message } = coerceError(error);

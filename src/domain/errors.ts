@@ -8,6 +8,7 @@ export type ErrorCode =
   | "data_dir_locked"
   | "data_dir_unusable"
   | "schema_newer"
+  | "schema_older"
   | "port_unavailable"
   // DingTalk Stream
   | "stream_bad_credentials"

@@ -76,6 +76,13 @@ export function heldTogether(store: Pick<QueueStore, "conversation">): (lane: st
   };
 }
 
+/** What DingTalk is answered; `onSent` is to be called when the answer is on its way. */
+interface Ack {
+  code?: number;
+  data?: unknown;
+  onSent?: () => void;
+}
+
 /** DingTalk → inbox → gateway. */
 export class InboundFlow {
   readonly #options: InboundOptions;
@@ -92,7 +99,7 @@ export class InboundFlow {
    * Commits a push to the inbox; resolves with the ack to write. Rejects with `store_unavailable` or `disk_low` when it is
    * not durable: DingTalk then pushes again (dingtalk-protocol.md §1.7).
    */
-  async accept(account: Account, frame: PushFrame, receivedAt: number): Promise<{ code?: number; data?: unknown }> {
+  async accept(account: Account, frame: PushFrame, receivedAt: number): Promise<Ack> {
     if (frame.type === "EVENT") {
       // Never subscribed, because events use up the monthly quota; one that comes all the same must not come again.
       return { data: { status: "SUCCESS", message: "not subscribed" } };
@@ -104,16 +111,21 @@ export class InboundFlow {
     const refusal = this.#options.refusal();
     if (refusal) throw refusal;
     if (frame.topic === CARD_TOPIC) {
-      await this.#keepCardAction(account, frame, receivedAt);
-      return { data: { response: {} } };
+      return this.#ack({}, await this.#keepCardAction(account, frame, receivedAt));
     }
     const push = readPush(frame.data, { allowedOrigins: this.#options.webhookOrigins });
-    if (!push.ok) await this.#keepUnreadable(account, frame, receivedAt, push.reason);
-    else await this.#keep(account, frame, push, receivedAt);
-    return { data: { response: null } };
+    const seq = push.ok
+      ? await this.#keep(account, frame, push, receivedAt)
+      : await this.#keepUnreadable(account, frame, receivedAt, push.reason);
+    return this.#ack(null, seq);
   }
 
-  async #keep(account: Account, frame: PushFrame, push: Push, receivedAt: number): Promise<void> {
+  #ack(response: object | null, seq: number): Ack {
+    const { store, clock } = this.#options;
+    return { data: { response }, onSent: () => store.acked(seq, clock.now()) };
+  }
+
+  async #keep(account: Account, frame: PushFrame, push: Push, receivedAt: number): Promise<number> {
     const { store, logger, metrics, persons, notices } = this.#options;
     const lane = conversationLane(account.name, push.conversationId);
     const sender = push.senderStaffId ?? push.senderId;
@@ -161,33 +173,36 @@ export class InboundFlow {
     if (appended.duplicate) {
       giveBack();
       metrics.inboxDuplicates.inc({ account: account.name });
-      return;
+      return appended.seq;
     }
     metrics.inboxAccepted.inc({ account: account.name });
     this.#count(account, push, usage, conversation);
     if (appended.merged) this.#options.onMerged(appended.merged);
-    if (tooMany) return notices.personLimit(conversation, sender);
-    if (entry.dead) return;
+    if (tooMany) notices.personLimit(conversation, sender);
+    if (tooMany || entry.dead) return appended.seq;
     if (fetches.length > 0) this.#options.media.added(appended.seq);
     this.#options.onAppended(entry.lane);
     if (appended.cancelled) this.#options.onAppended(lane);
+    return appended.seq;
   }
 
-  async #keepCardAction(account: Account, frame: PushFrame, receivedAt: number): Promise<void> {
+  async #keepCardAction(account: Account, frame: PushFrame, receivedAt: number): Promise<number> {
     const { store, quota, logger, metrics } = this.#options;
     const usage = quota.usage(account.name, "inbound");
     const entry = this.#cards.entry(account, frame, receivedAt, usage);
     if (typeof entry === "string") return this.#keepUnreadable(account, frame, receivedAt, entry);
-    const { duplicate } = await store.append(entry);
+    const { seq, duplicate } = await store.append(entry);
     const fields = { account: account.name, entryId: entry.id, sender: entry.sender ?? null };
     if (duplicate) {
       metrics.inboxDuplicates.inc({ account: account.name });
-      return logger.info(fields, "card action repeated by DingTalk, already stored");
+      logger.info(fields, "card action repeated by DingTalk, already stored");
+      return seq;
     }
     logger.info(fields, "card action received and stored");
     metrics.inboxAccepted.inc({ account: account.name });
     quota.accepted(account.name, usage);
     this.#options.onAppended(entry.lane);
+    return seq;
   }
 
   #count(account: Account, push: Push, usage: Usage, conversation: Conversation): void {
@@ -199,12 +214,13 @@ export class InboundFlow {
     notices.overQuota(conversation);
   }
 
-  async #keepUnreadable(account: Account, frame: PushFrame, receivedAt: number, reason: string): Promise<void> {
+  async #keepUnreadable(account: Account, frame: PushFrame, receivedAt: number, reason: string): Promise<number> {
     const { store, logger, metrics } = this.#options;
-    const appended = await store.append(unreadableEntry(account, frame, receivedAt, reason));
-    if (appended.duplicate) return;
+    const { seq, duplicate } = await store.append(unreadableEntry(account, frame, receivedAt, reason));
+    if (duplicate) return seq;
     metrics.streamInvalid.inc({ account: account.name, reason: "unreadable_data" });
     logger.error({ account: account.name, frameId: frame.messageId, reason }, "unreadable push kept as a dead letter");
+    return seq;
   }
 
   /** One attempt: normalise and POST. */

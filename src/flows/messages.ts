@@ -104,6 +104,7 @@ export class Messages {
       account,
       lane,
       kind: kindOf(content),
+      inReplyTo: request.inReplyTo,
       body: {
         to: request.to,
         ...(request.inReplyTo !== undefined && { inReplyTo: request.inReplyTo }),

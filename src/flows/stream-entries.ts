@@ -71,6 +71,7 @@ export function messageEntry(stream: Addressed, draft: MessageDraft, filesIn: Fi
     account,
     lane: laneOf(account, to) ?? conversationLane(account, to),
     kind: format,
+    inReplyTo,
     body: {
       to,
       ...(inReplyTo !== undefined && { inReplyTo }),
@@ -99,6 +100,7 @@ export function finishEntry(
     account,
     lane: cardLane(account, outTrackId),
     kind: CARD_FINISH,
+    inReplyTo,
     body: {
       to,
       ...(inReplyTo !== undefined && { inReplyTo }),

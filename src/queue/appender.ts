@@ -67,6 +67,7 @@ export class Appender {
       errorCode: final?.code ?? null,
       errorDetail: final?.detail ?? null,
       sender: entry.sender ?? null,
+      inReplyTo: entry.inReplyTo ?? null,
     });
     if (!inserted) return this.#repeated(entry);
     if (entry.usage) this.#quota.addNow(entry.usage);

@@ -95,7 +95,7 @@ export class Attempts {
 
   async #settle(entry: Entry, settlement: Settlement, outcome: Outcome["kind"] | "crashed"): Promise<void> {
     const { store, logger, metrics, onSettled } = this.#options;
-    if (!(await this.untilStored(() => store.settle(entry.seq, settlement)))) return;
+    if (!(await this.untilStored(() => store.settle(entry.seq, settlement, outcome)))) return;
     if (settlement.state !== "open") metrics.settled.inc({ queue: entry.queue, state: settlement.state });
     this.#log(entry, outcome, settlement);
     try {

@@ -17,6 +17,7 @@ export class GroupCommit {
   readonly #onCommit: (operations: number, seconds: number) => void;
   readonly #onFailure: (error: BridgeError) => void;
   #pending: Operation[] = [];
+  #riders: Operation[] = [];
   #scheduled: NodeJS.Immediate | undefined;
 
   /** `onFailure` is told of every write that the file did not take. */
@@ -38,13 +39,19 @@ export class GroupCommit {
     });
   }
 
+  /** Runs `run` inside a commit that comes for something else, however late; what fails in it is forgotten. */
+  ride(run: () => void): void {
+    this.#riders.push({ run, resolve: () => {}, reject: () => {} });
+  }
+
   /** Commits what is waiting now. */
   flush(): void {
     if (this.#scheduled) clearImmediate(this.#scheduled);
     this.#scheduled = undefined;
-    const group = this.#pending;
+    const group = [...this.#pending, ...this.#riders];
     if (group.length === 0) return;
     this.#pending = [];
+    this.#riders = [];
     const failure = this.#transaction(group);
     if (!failure) return;
     // Without a transaction there is nothing to blame on one write, and each try may wait for the busy timeout.

@@ -1,9 +1,7 @@
-import { existsSync } from "node:fs";
-import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
-import { pathToFileURL } from "node:url";
+import type { DatabaseSync } from "node:sqlite";
 import type { Budget, QuotaClass } from "../domain/quota.ts";
 import type { GroupCommit } from "./group-commit.ts";
+import { openReadOnly } from "./read-only.ts";
 
 /** One thing that DingTalk counts against a robot's organisation. */
 export interface Usage {
@@ -112,13 +110,8 @@ export class QuotaStore {
  * database, or one of a release that did not count. Throws what SQLite throws when the file cannot be read.
  */
 export function readQuotaFile(directory: string, month: string): QuotaRows | undefined {
-  const file = join(directory, "bridge.db");
-  if (!existsSync(file)) return undefined;
-  const url = pathToFileURL(file);
-  // Without a WAL nobody has it open. SQLite would make one even to read it, and leave it behind with the owner of this process,
-  // where the bridge under its own user could not write to it.
-  if (!existsSync(`${file}-wal`)) url.searchParams.set("immutable", "1");
-  const db = new DatabaseSync(url, { readOnly: true, timeout: 5_000 });
+  const db = openReadOnly(directory);
+  if (!db) return undefined;
   try {
     const counted = db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'quota_usage'").get();
     return counted ? readRows(db, month) : undefined;

@@ -1,6 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 import { BridgeError } from "../domain/errors.ts";
-import type { Receipt } from "../domain/outcome.ts";
+import type { Outcome, Receipt } from "../domain/outcome.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { Appender } from "./appender.ts";
 import { CardTexts } from "./card-texts.ts";
@@ -124,12 +124,22 @@ export class SqliteStore implements QueueStore {
     });
   }
 
-  settle(seq: number, settlement: Settlement): Promise<void> {
+  acked(seq: number, at: number): void {
+    this.#commits.ride(() => void this.#sql.acked.run(at, seq));
+  }
+
+  settle(seq: number, settlement: Settlement, attempted?: Outcome["kind"] | "crashed"): Promise<void> {
     return this.#commits.submit(() => {
       const { state } = settlement;
       const error = "error" in settlement ? settlement.error : undefined;
       const uncertain = "uncertain" in settlement && settlement.uncertain ? 1 : 0;
-      const why = { code: error?.code ?? null, detail: error?.detail ?? null, uncertain, seq };
+      const why = {
+        code: error?.code ?? null,
+        detail: error?.detail ?? null,
+        uncertain,
+        seq,
+        outcome: attempted ?? null,
+      };
       if (state === "open") {
         this.#sql.later.run({ ...why, dueAt: settlement.dueAt, counted: settlement.counted ? 1 : 0 });
       } else {

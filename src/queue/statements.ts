@@ -3,6 +3,17 @@ import type { DatabaseSync, SQLOutputValue } from "node:sqlite";
 /** Of the entries of a card's lane (`cardLane` in store.ts). */
 const IS_CARD = "substr(lane, length(account) + 1, 6) = char(10) || 'card:'";
 
+/** Epoch milliseconds of the commit. */
+const NOW = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+
+/**
+ * The attempt that ends now, added to those before: what it came to, and why. Long histories lose their middle: the first ten and the
+ * last ten attempts are kept.
+ */
+const ATTEMPTED = `
+  json_insert(iif(json_array_length(history) >= 20, json_remove(history, '$[10]'), ifnull(history, '[]')), '$[#]',
+    json_object('at', begun_at, 'ms', ${NOW} - begun_at, 'outcome', :outcome, 'code', :code, 'detail', substr(:detail, 1, 160)))`;
+
 /** Every statement of the store, prepared once. */
 export function prepareStatements(db: DatabaseSync) {
   const p = (sql: string) => db.prepare(sql);
@@ -14,9 +25,9 @@ export function prepareStatements(db: DatabaseSync) {
   return {
     insert: p(`
       INSERT INTO entries (queue, id, key, account, lane, kind, body, digest, created_at, due_at,
-                           state, settled_at, error_code, error_detail, sender)
+                           state, settled_at, error_code, error_detail, sender, in_reply_to, stored_at)
       VALUES (:queue, :id, :key, :account, :lane, :kind, :body, :digest, :at, 0,
-              :state, :settledAt, :errorCode, :errorDetail, :sender)
+              :state, :settledAt, :errorCode, :errorDetail, :sender, :inReplyTo, ${NOW})
       ON CONFLICT DO NOTHING RETURNING seq`),
     // A row when the lane has more open entries than the offset: an index walk of at most so many steps.
     laneHas: p("SELECT 1 FROM entries WHERE queue = ? AND lane = ? AND state = 'open' LIMIT 1 OFFSET ?"),
@@ -73,16 +84,19 @@ export function prepareStatements(db: DatabaseSync) {
     stopOf: p(`
       UPDATE entries SET stop_asked = 1
       WHERE queue = 'inbox' AND lane = :lane AND sender = :sender AND state = 'open' AND begun = 1`),
-    begin: p("UPDATE entries SET begun = 1 WHERE seq = ? AND state = 'open' RETURNING *"),
+    acked: p("UPDATE entries SET acked_at = ? WHERE seq = ? AND acked_at IS NULL"),
+    begin: p(`UPDATE entries SET begun = 1, begun_at = ${NOW} WHERE seq = ? AND state = 'open' RETURNING *`),
     later: p(`
       UPDATE entries SET begun = 0, due_at = :dueAt, attempts = attempts + :counted,
              uncertain = max(uncertain, :uncertain), error_code = iif(stop_asked, 'stopped', :code), error_detail = :detail,
-             state = iif(stop_asked, 'cancelled', 'open'), settled_at = iif(stop_asked, :dueAt, NULL)
+             state = iif(stop_asked, 'cancelled', 'open'), settled_at = iif(stop_asked, :dueAt, NULL),
+             history = iif(:outcome IS NULL, history, ${ATTEMPTED})
       WHERE seq = :seq AND state = 'open'`),
     dueBy: p("UPDATE entries SET due_at = :latest WHERE queue = :queue AND state = 'open' AND due_at > :latest"),
     done: p(`
       UPDATE entries SET begun = 0, state = :state, settled_at = :at, receipt = :receipt,
-             uncertain = max(uncertain, :uncertain), error_code = :code, error_detail = :detail
+             uncertain = max(uncertain, :uncertain), error_code = :code, error_detail = :detail,
+             history = iif(:outcome IS NULL, history, ${ATTEMPTED})
       WHERE seq = :seq AND state = 'open'`),
     cancel: p(`
       UPDATE entries SET state = 'cancelled', settled_at = :at
@@ -92,7 +106,8 @@ export function prepareStatements(db: DatabaseSync) {
     crashed: p(`
       UPDATE entries SET begun = 0, crashes = crashes + 1, uncertain = 1,
              state = iif(stop_asked, 'cancelled', 'open'), error_code = iif(stop_asked, 'stopped', error_code),
-             settled_at = iif(stop_asked, CAST(unixepoch('subsec') * 1000 AS INTEGER), NULL)
+             settled_at = iif(stop_asked, ${NOW}, NULL),
+             history = json_insert(ifnull(history, '[]'), '$[#]', json_object('at', begun_at, 'outcome', 'interrupted'))
       WHERE begun = 1`),
 
     dead: p(`

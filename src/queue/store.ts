@@ -1,5 +1,5 @@
 import type { ErrorCode } from "../domain/errors.ts";
-import type { Receipt } from "../domain/outcome.ts";
+import type { Outcome, Receipt } from "../domain/outcome.ts";
 import type { CardTexts } from "./card-texts.ts";
 import type { IndicatorStore } from "./indicator-store.ts";
 import type { MediaStore, NewFetch } from "./media-store.ts";
@@ -42,6 +42,8 @@ export interface NewEntry {
   cancelled?: EntryError;
   /** Who wrote it, as the account knows people: the staffId, else DingTalk's encrypted id. */
   sender?: string;
+  /** Of an outbox message: id of the envelope that it answers. */
+  inReplyTo?: string | undefined;
   /** What the entry cost of the month's quota: counted in the same commit, unless it repeats a key. */
   usage?: Usage;
   /** In the same commit, open entries of this lane by the same sender that nobody has taken become cancelled. */
@@ -175,7 +177,10 @@ export interface QueueStore {
   recentSends(times: { from: number; now: number }): { lane: string; at: number }[];
   /** Marks an attempt as under way; undefined when the entry is not open any more. Nothing stops a second `begin`. */
   begin(seq: number): Promise<Entry | undefined>;
-  settle(seq: number, settlement: Settlement): Promise<void>;
+  /** `attempted`: what the attempt that ends came to, for the life of the message; undefined where none was made. */
+  settle(seq: number, settlement: Settlement, attempted?: Outcome["kind"] | "crashed"): Promise<void>;
+  /** DingTalk has its acknowledgement. Written with the next commit that comes, if one comes: it costs none of its own. */
+  acked(seq: number, at: number): void;
   /** Open entries that are due later than `latest` (epoch milliseconds) are due then. */
   dueBy(queue: QueueName, latest: number): Promise<void>;
   deliverPart(seq: number, n: number, receipt: Receipt): Promise<void>;

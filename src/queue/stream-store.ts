@@ -179,7 +179,7 @@ function toColumns({ idleMs, seq, createdAt, closedAt, ...row }: StreamRow) {
 }
 
 /** The column checks of the schema make the casts true. */
-function toStream(row: Row): StreamRow {
+export function toStream(row: Row): StreamRow {
   return {
     id: text(row["id"]),
     account: text(row["account"]),
