@@ -66,7 +66,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
   );
   const token = (account: string): string => tokenFor(config, accounts.get(account));
 
-  const store = new SqliteStore({ directory: config.dataDir, metrics });
+  const store = new SqliteStore({ directory: config.dataDir, metrics, wipeSettled: config.retention.messagesMs === 0 });
   if (store.interrupted > 0)
     logger.warn({ entries: store.interrupted }, "attempts were cut off by the last end; they are made again");
   const disk = new DiskWatch({

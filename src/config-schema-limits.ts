@@ -143,8 +143,16 @@ export const MEDIA: SchemaOf<Settings["media"]> = {
 };
 
 export const RETENTION: SchemaOf<Settings["retention"]> = {
+  messagesMs: {
+    doc: "How long what was said is kept after a message was settled: text, names, file names and DingTalk's own message, both ways. 0 = no longer than needed: it goes with the settlement. Ids and keys stay for `retention.settledMs`, and dead letters keep everything, because they can be replayed.",
+    default: 7 * DAY,
+    format: "duration",
+    env: "BRIDGE_RETENTION_MESSAGES",
+    min: 0,
+    max: 3_650 * DAY,
+  },
   settledMs: {
-    doc: "How long settled messages are kept; so long a repetition is recognised.",
+    doc: "How long settled messages are remembered: so long a repetition is recognised. What was said in them goes with them, or earlier: `retention.messagesMs`.",
     default: 7 * DAY,
     format: "duration",
     env: "BRIDGE_RETENTION_SETTLED",

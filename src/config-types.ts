@@ -78,7 +78,7 @@ export interface Config {
   disk: { minFreeMb: number };
   media: { maxMb: number; maxTotalMb: number };
   log: { level: string; format: "json" | "pretty" };
-  retention: { settledMs: number; deadMs: number; conversationsMs: number; mediaMs: number };
+  retention: { messagesMs: number; settledMs: number; deadMs: number; conversationsMs: number; mediaMs: number };
   metrics: { public: boolean };
   shutdown: { deadlineMs: number };
 }

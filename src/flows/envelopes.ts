@@ -79,7 +79,8 @@ export class Envelopes {
       },
       said: (messageId) => {
         const quoted = store.find("inbox", `${account.name}:${messageId}`);
-        if (quoted?.kind !== "message" || conversationIdOf(quoted) !== conversationIdOf(entry)) return undefined;
+        if (quoted?.kind !== "message" || quoted.body === null || conversationIdOf(quoted) !== conversationIdOf(entry))
+          return undefined;
         const normalised = this.#normalise(quoted, account, false);
         return this.#withFiles(quoted.seq, normalised) ?? normalised.message;
       },

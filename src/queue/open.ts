@@ -34,7 +34,7 @@ export function openDatabase({ directory, openFile }: OpenOptions): {
     // auto_vacuum takes effect in a new file only, and only before its first page is written.
     db.exec(`
       PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-      PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = ${WAL_BYTES}`);
+      PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA journal_size_limit = ${WAL_BYTES}`);
     migrate(db, (version) => backUp(opened, join(directory, `bridge.schema-${version}.backup.db`)));
     const sql = prepareStatements(db);
     return { db, sql, interrupted: Number(sql.crashed.run().changes) };

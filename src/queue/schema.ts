@@ -200,13 +200,14 @@ export const MIGRATIONS: readonly string[] = [
   // How the caller asked a reply to be shown, which goes before the account's settings after a restart, too.
   "ALTER TABLE streams ADD COLUMN asked TEXT CHECK (asked IN ('auto', 'card', 'markdown', 'text'))",
   // The life of a message (queue/life.ts): when it was committed and acknowledged, its attempts, and what an outbox message answers, which
-  // must be known when its body is gone.
+  // must be known when its body is gone: `wiped` (queue/wipe.ts).
   `
   ALTER TABLE entries ADD COLUMN stored_at INTEGER;
   ALTER TABLE entries ADD COLUMN acked_at INTEGER;
   ALTER TABLE entries ADD COLUMN begun_at INTEGER;
   ALTER TABLE entries ADD COLUMN history TEXT;
   ALTER TABLE entries ADD COLUMN in_reply_to TEXT;
+  ALTER TABLE entries ADD COLUMN wiped INTEGER NOT NULL DEFAULT 0;
   UPDATE entries SET in_reply_to = json_extract(body, '$.inReplyTo') WHERE queue = 'outbox';
   CREATE INDEX entries_reply ON entries (in_reply_to) WHERE in_reply_to IS NOT NULL;
   `,

@@ -14,6 +14,7 @@ import { toConversation, toEntry, toHead, toPart } from "./rows.ts";
 import { SCHEMA_VERSION } from "./schema.ts";
 import type { Statements } from "./statements.ts";
 import { StreamStore } from "./stream-store.ts";
+import { Wiper, compact, emptyLog, sizeOf } from "./wipe.ts";
 import type {
   Appended,
   Conversation,
@@ -47,11 +48,17 @@ export class SqliteStore implements QueueStore {
   readonly streams: StreamStore;
   readonly cardTexts: CardTexts;
   readonly indicators: IndicatorStore;
+  readonly #wiper: Wiper;
+  readonly #wipeSettled: boolean;
+  #wipedAtOnce = 0;
   /** Entries whose attempt was cut off by the end of the last process. */
   readonly interrupted: number;
 
-  /** Throws BridgeError `schema_newer`, `data_dir_unusable`, or `store_unavailable` on a full disk. */
-  constructor(options: OpenOptions & { metrics: Metrics }) {
+  /**
+   * `wipeSettled`: what was said goes in the commit that settles a message. Throws BridgeError `schema_newer`, `data_dir_unusable`, or
+   * `store_unavailable` on a full disk.
+   */
+  constructor(options: OpenOptions & { metrics: Metrics; wipeSettled?: boolean }) {
     const { db, sql, interrupted } = openDatabase(options);
     this.#db = db;
     this.#sql = sql;
@@ -70,6 +77,8 @@ export class SqliteStore implements QueueStore {
     this.streams = new StreamStore(this.#db, this.#commits, this.#appender);
     this.cardTexts = new CardTexts(this.#db, this.#commits, this.#appender);
     this.indicators = new IndicatorStore(this.#db, this.#commits);
+    this.#wiper = new Wiper(this.#db, this.#commits);
+    this.#wipeSettled = options.wipeSettled ?? false;
   }
 
   /** Why the last write that failed did, until a probe has succeeded. */
@@ -145,6 +154,7 @@ export class SqliteStore implements QueueStore {
       } else {
         const receipt = "receipt" in settlement && settlement.receipt ? JSON.stringify(settlement.receipt) : null;
         this.#sql.done.run({ ...why, state, at: settlement.at, receipt });
+        if (this.#wipeSettled && state !== "dead" && this.#wiper.entryNow(seq)) this.#wipedAtOnce += 1;
       }
     });
   }
@@ -181,7 +191,8 @@ export class SqliteStore implements QueueStore {
 
   sentMessage(account: string, processQueryKey: string): SentPart | undefined {
     const row = this.#sql.sentMessage.get(processQueryKey, account);
-    return row && { body: JSON.parse(String(row["body"])), at: Number(row["at"]), entryId: String(row["id"]) };
+    const body = row && (JSON.parse(String(row["body"])) as { wiped?: true });
+    return row && !body?.wiped ? { body, at: Number(row["at"]), entryId: String(row["id"]) } : undefined;
   }
 
   recalled(queue: "outbox", id: string, at: number): Promise<boolean> {
@@ -231,6 +242,21 @@ export class SqliteStore implements QueueStore {
   purge(before: PurgeOptions): Promise<number> {
     const { streams, indicators } = this;
     return purge({ db: this.#db, sql: this.#sql, commits: this.#commits, streams, indicators }, before);
+  }
+
+  async wipe(settledBefore: number): Promise<{ rows: number; before: number }> {
+    const rows = await this.#wiper.sweep(settledBefore);
+    const before = this.#wipedAtOnce;
+    this.#wipedAtOnce = 0;
+    return { rows, before };
+  }
+
+  compact({ atMostBytes } = { atMostBytes: Infinity }): boolean {
+    return sizeOf(this.#db) <= atMostBytes && compact(this.#db);
+  }
+
+  emptyLog(): boolean {
+    return emptyLog(this.#db);
   }
 
   async close(): Promise<void> {

@@ -211,6 +211,18 @@ export interface QueueStore {
    * how many entries, conversations, closed streams and indicators went. Open streams stay, and files: see `media.expire`.
    */
   purge(options: PurgeOptions): Promise<number>;
+  /**
+   * Takes what was said out of messages settled before then (epoch milliseconds), some thousand rows a commit; dead letters keep it.
+   * `rows`: how many; `before`: how many were wiped as they were settled, since the last call.
+   */
+  wipe(settledBefore: number): Promise<{ rows: number; before: number }>;
+  /**
+   * Writes the file anew, without what deleted rows have left in unused places of it; the event loop stands still meanwhile. False when
+   * it is larger than `atMostBytes`, or somebody else who reads it kept the log from being emptied. Throws what SQLite throws.
+   */
+  compact(options?: { atMostBytes: number }): boolean;
+  /** What was overwritten in the file leaves the log too. False when somebody else who reads it kept it from that. */
+  emptyLog(): boolean;
   /** Resolves when everything submitted so far is committed; then closes the file. */
   close(): Promise<void>;
 }

@@ -89,6 +89,10 @@ const OTHER: Record<string, [text: string, value: unknown][]> = {
     ["5", 5],
     ["6", 6],
   ],
+  "retention.messagesMs": [
+    ["0ms", 0],
+    ["1h", 3_600_000],
+  ],
   "retention.mediaMs": [
     ["1d", 86_400_000],
     ["2d", 172_800_000],
@@ -158,7 +162,7 @@ const OTHER: Record<string, [text: string, value: unknown][]> = {
     ["https://bridge.example/dingtalk", "https://bridge.example/dingtalk"],
   ],
   "server.port": [
-    ["0", 0],
+    ["0ms", 0],
     ["65535", 65_535],
   ],
   "dingtalk.apiBase": [
@@ -226,7 +230,7 @@ const OTHER: Record<string, [text: string, value: unknown][]> = {
     ["off", false],
   ],
   "disk.minFreeMb": [
-    ["0", 0],
+    ["0ms", 0],
     ["500", 500],
   ],
   "log.level": [
@@ -337,7 +341,13 @@ test("the defaults", () => {
     disk: { minFreeMb: 200 },
     media: { maxMb: 20, maxTotalMb: 2_048 },
     log: { level: "info", format: "json" },
-    retention: { settledMs: 604_800_000, deadMs: 2_592_000_000, conversationsMs: 15_552_000_000, mediaMs: 604_800_000 },
+    retention: {
+      messagesMs: 604_800_000,
+      settledMs: 604_800_000,
+      deadMs: 2_592_000_000,
+      conversationsMs: 15_552_000_000,
+      mediaMs: 604_800_000,
+    },
     metrics: { public: false },
     shutdown: { deadlineMs: 25_000 },
   });

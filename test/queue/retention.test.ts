@@ -9,7 +9,7 @@ import { silent } from "./runner.ts";
 
 const DAY = 86_400_000;
 const MB = 1024 * 1024;
-const keep = { settledMs: 7 * DAY, deadMs: 30 * DAY, conversationsMs: 180 * DAY };
+const keep = { messagesMs: 7 * DAY, settledMs: 7 * DAY, deadMs: 30 * DAY, conversationsMs: 180 * DAY };
 
 function retention(store: SqliteStore, clock: { at: number }, clockOffsets?: () => number[]): Retention {
   return new Retention({
@@ -152,6 +152,9 @@ it("makes a round at the start, one at a time, and goes on after one that failed
         rounds.push(round);
         return round.promise;
       },
+      wipe: () => Promise.resolve({ rows: 0, before: 0 }),
+      compact: () => true,
+      emptyLog: () => true,
     },
     clock: { now: () => 0, monotonic: () => 0 },
     logger: silent,
