@@ -8,6 +8,8 @@ export { ConfigError, type LoadOptions, loadConfig } from "./config.ts";
 export type { Config } from "./config.ts";
 export { MASKED, type SettingReport, explainConfig } from "./config-report.ts";
 export { BridgeError } from "./domain/errors.ts";
+export { storedDeadLetters } from "./flows/dead-letters-stored.ts";
+export type { DeadLetterView } from "./flows/views.ts";
 export { storedQuota } from "./flows/quota-stored.ts";
 export { type Trace, type TraceStep, storedTraces } from "./flows/trace.ts";
 export type { Overrides } from "./compose-overrides.ts";

@@ -46,8 +46,8 @@ export interface SandboxRun {
 export interface Invocation<Options extends object> {
   context: CommandContext;
   options: Options;
-  /** In the order of the declared arguments; undefined where an optional one is not given. */
-  args: readonly (string | undefined)[];
+  /** Words that are no options. */
+  args: readonly string[];
 }
 
 /** One command of the program: an entry of the table in commands.ts. */

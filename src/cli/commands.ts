@@ -1,8 +1,10 @@
 import type { CliCommand } from "./command.ts";
 import { configCommand } from "./config.ts";
 import { pluginPathCommand } from "./plugin-path.ts";
+import { deadLettersCommand } from "./dead-letters.ts";
 import { quotaCommand } from "./quota.ts";
 import { sandboxCommand } from "./sandbox.ts";
+import { sendCommand } from "./send.ts";
 import { startCommand } from "./start.ts";
 import { tokenCommand } from "./token.ts";
 import { traceCommand } from "./trace.ts";
@@ -13,6 +15,8 @@ export const COMMANDS: readonly CliCommand[] = [
   sandboxCommand,
   configCommand,
   traceCommand,
+  sendCommand,
+  deadLettersCommand,
   tokenCommand,
   pluginPathCommand,
   quotaCommand,

@@ -1,5 +1,4 @@
 import { type Config, storedQuota } from "../app.ts";
-import { tokensOf } from "../domain/account.ts";
 import { BUDGETS, type Ladder, limitsOf, monthAt } from "../domain/quota.ts";
 import {
   type BudgetReport,
@@ -10,7 +9,8 @@ import {
   mostReplies,
   whatIf,
 } from "../domain/quota-report.ts";
-import { type CliCommand, EXIT } from "./command.ts";
+import { BridgeApi, type Caller } from "./bridge.ts";
+import { type CliCommand, CommandError, EXIT } from "./command.ts";
 import { type SettingsOptions, addSettingsOptions, loadSettings } from "./settings.ts";
 import { reading } from "./store.ts";
 
@@ -29,7 +29,9 @@ export const quotaCommand: CliCommand<SettingsOptions & { json?: boolean }> = {
   },
   async run({ context, options }) {
     const { config } = loadSettings(context, options);
-    context.stdout.write(await quotaLines(config, { json: options.json ?? false, now: Date.now() }));
+    context.stdout.write(
+      await quotaLines(config, { json: options.json ?? false, now: Date.now(), signal: context.signal }),
+    );
     return EXIT.ok;
   },
 };
@@ -52,42 +54,34 @@ const ANSWER_WITHIN_MS = 3_000;
  * `dingtalk-bridge quota`: the month's use by class, where it leads, and what other plans or numbers of replies would come to. Asks
  * the running bridge, else reads its store without changing anything. Throws BridgeError `data_dir_unusable`.
  */
-export async function quotaLines(config: Config, options: { json: boolean; now: number }): Promise<string> {
-  const answer = await quotaAnswer(config, options.now);
+export async function quotaLines(
+  config: Config,
+  options: { json: boolean; now: number; signal?: AbortSignal },
+): Promise<string> {
+  const { signal = new AbortController().signal } = options;
+  const answer = await quotaAnswer(config, options.now, signal);
   return options.json ? `${JSON.stringify(answer, null, 2)}\n` : textOf(answer, config, options.now);
 }
 
-async function quotaAnswer(config: Config, now: number): Promise<QuotaAnswer> {
+async function quotaAnswer(config: Config, now: number, signal: AbortSignal): Promise<QuotaAnswer> {
   const { start, end } = monthAt(now);
   const days = Math.round((end - start) / DAY_MS);
   const plans = comparedPlans(config.quota.plan, limitsOf(config.quota));
   const table = plans.flatMap((plan) =>
     REPLIES_PER_DAY.map((repliesPerDay) => whatIf({ ...plan, repliesPerDay, days })),
   );
-  const url = bridgeUrl(config);
-  const live = url === undefined ? undefined : await askBridge(url, config);
-  if (live && url !== undefined) return { source: "bridge", from: url, report: live, whatIf: table };
-  return {
-    source: "store",
-    from: config.dataDir,
-    report: reading(config.dataDir, () => storedQuota(config, now)) ?? null,
-    whatIf: table,
-  };
-}
-
-function bridgeUrl({ server: { host, port } }: Config): string | undefined {
-  if (port === 0) return undefined;
-  const name = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
-  return `http://${name.includes(":") ? `[${name}]` : name}:${port}`;
+  const api = new BridgeApi(config, signal);
+  const live = await askBridge(api);
+  if (live) return { source: "bridge", from: api.url, report: live, whatIf: table };
+  const stored = reading(config.dataDir, () => storedQuota(config, now));
+  return { source: "store", from: config.dataDir, report: stored ?? null, whatIf: table };
 }
 
 /** Undefined when no bridge of this configuration answers. A derived token shows its own account only, so each is asked. */
-async function askBridge(url: string, config: Config): Promise<QuotaReport | undefined> {
-  const accounts = config.accounts.filter(({ enabled }) => enabled);
-  const tokens = new Set(accounts.flatMap((one) => tokensOf(one, config.tokens).slice(0, 1)));
+async function askBridge(api: BridgeApi): Promise<QuotaReport | undefined> {
   let merged: QuotaReport | undefined;
-  for (const token of tokens) {
-    const report = await fetchReport(url, token);
+  for (const caller of api.callers()) {
+    const report = await fetchReport(api, caller);
     if (!report) return undefined;
     if (merged) merged.organisations = mergeOrganisations([...merged.organisations, ...report.organisations]);
     else merged = report;
@@ -95,17 +89,15 @@ async function askBridge(url: string, config: Config): Promise<QuotaReport | und
   return merged;
 }
 
-async function fetchReport(url: string, token: string): Promise<QuotaReport | undefined> {
+async function fetchReport(api: BridgeApi, caller: Caller): Promise<QuotaReport | undefined> {
   try {
-    const response = await fetch(`${url}/v1/status`, {
-      headers: { authorization: `Bearer ${token}`, connection: "close" },
-      signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
-    });
-    const body = (await response.json()) as { quota?: QuotaReport };
-    return response.ok && Array.isArray(body.quota?.organisations) ? body.quota : undefined;
-  } catch {
+    const { status, body } = await api.call("/v1/status", caller, { withinMs: ANSWER_WITHIN_MS });
+    const { quota } = (body ?? {}) as { quota?: QuotaReport };
+    return status === 200 && Array.isArray(quota?.organisations) ? quota : undefined;
+  } catch (error) {
     // Nobody there, or something else: the store tells what there is.
-    return undefined;
+    if (error instanceof CommandError) return undefined;
+    throw error;
   }
 }
 

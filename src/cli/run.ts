@@ -63,8 +63,7 @@ function add(
   for (const child of commands) add(child, command, context, onStatus);
   if (definition.run) {
     command.action(async () => {
-      const args = command.processedArgs as (string | undefined)[];
-      onStatus((await definition.run?.({ context, options: command.opts(), args })) ?? EXIT.ok);
+      onStatus((await definition.run?.({ context, options: command.opts(), args: command.args })) ?? EXIT.ok);
     });
   }
   parent.addCommand(command);

@@ -84,6 +84,11 @@ export class LifeReader implements Disposable {
     return this.#all(sql, { ...named, lanes: JSON.stringify(lanes), limit });
   }
 
+  /** Newest first. */
+  deadLetters(): Entry[] {
+    return this.#all("SELECT * FROM entries WHERE state = 'dead' ORDER BY seq DESC", {});
+  }
+
   /** By the id of the envelope or of the message, or by DingTalk's own id of it. One in each account at most. */
   byId(id: string): Life[] {
     const exact = this.#all("SELECT * FROM entries WHERE id = :id", { id });

@@ -162,7 +162,7 @@ const OTHER: Record<string, [text: string, value: unknown][]> = {
     ["https://bridge.example/dingtalk", "https://bridge.example/dingtalk"],
   ],
   "server.port": [
-    ["0ms", 0],
+    ["0", 0],
     ["65535", 65_535],
   ],
   "dingtalk.apiBase": [
@@ -230,7 +230,7 @@ const OTHER: Record<string, [text: string, value: unknown][]> = {
     ["off", false],
   ],
   "disk.minFreeMb": [
-    ["0ms", 0],
+    ["0", 0],
     ["500", 500],
   ],
   "log.level": [

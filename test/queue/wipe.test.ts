@@ -75,7 +75,8 @@ it("0: it goes in the commit that settles the message, and with the stop from ev
   const directory = temporaryDirectory();
   const store = new SqliteStore({ directory, metrics, wipeSettled: true });
   const service = retentionOf(store, { at: 5 }, 0);
-  for (let n = 0; n < 200; n += 1) await talk(store, `m${n}`, 5);
+  const talks = (from: number) => Array.from({ length: 200 }, (_, n) => talk(store, `m${from + n}`, 5));
+  await Promise.all(talks(0));
   expect(store.find("inbox", "main:m7")).toMatchObject({ body: null });
   expect(store.parts(store.find("outbox", "main:out-m7")?.seq ?? 0)).toMatchObject([
     { body: { wiped: true } },
@@ -84,7 +85,7 @@ it("0: it goes in the commit that settles the message, and with the stop from ev
   await service.run();
   expect(wordsOnDisk(directory, WORDS)).toEqual([]);
   // After the hourly compaction the rows are moved about once more.
-  for (let n = 200; n < 400; n += 1) await talk(store, `m${n}`, 5);
+  await Promise.all(talks(200));
   await service.stop();
   expect(wordsOnDisk(directory, WORDS)).toEqual([]);
   await store.close();
