@@ -4,9 +4,9 @@ import { deriveToken, splitSharedToken } from "./token.ts";
 export const CHANNEL = "dingtalk";
 /** OpenClaw's name for the account whose settings stand directly under `channels.dingtalk`. */
 export const DEFAULT_ACCOUNT = "default";
-/** The bridge's name for the same account. */
-const BRIDGE_DEFAULT = "main";
-const DEFAULT_BRIDGE_URL = "http://127.0.0.1:8790";
+/** The bridge's name for the same account, and the key under which the wizard writes it. */
+export const MAIN_ACCOUNT = "main";
+export const DEFAULT_BRIDGE_URL = "http://127.0.0.1:8790";
 /** DingTalk takes no larger files. */
 const DEFAULT_MEDIA_MAX_MB = 20;
 
@@ -15,6 +15,7 @@ export type GroupPolicy = "allowlist" | "open" | "disabled";
 
 /** One robot, as configured. */
 export interface Account {
+  /** As OpenClaw knows it: its key in `accounts`, or `default` for what stands directly under `channels.dingtalk`. */
   accountId: string;
   /** The bridge's name for it: `main` where OpenClaw says `default`. */
   bridgeAccount: string;
@@ -26,7 +27,15 @@ export interface Account {
   bridgeUrl: string;
   /** Accepted from the bridge; the first one is sent to it. Empty: the account is not configured. */
   tokens: string[];
+  /** `bridgeToken` or BRIDGE_TOKEN is set, so `tokens` is not derived. */
+  hasBridgeToken: boolean;
+  /** The configuration names no credentials; those that there are come from the environment. */
+  fromEnvironment: boolean;
+  /** Why there are no credentials, when what is written cannot be used. */
+  credentialsProblem: string | undefined;
   dmPolicy: DmPolicy;
+  /** No policy was written for a hand-written account, so it is `open`: said in the log, because it lets everybody in. */
+  openByDefault: boolean;
   allowFrom: string[];
   groupPolicy: GroupPolicy;
   groupAllowFrom: string[];
@@ -36,42 +45,27 @@ export interface Account {
   mediaMaxBytes: number;
 }
 
-type Section = Record<string, unknown>;
+export type Section = Record<string, unknown>;
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Settings of one account; the same names stand at the top level. */
-const ACCOUNT_KEYS = new Set([
-  "enabled",
-  "name",
-  "botName",
-  "appKey",
-  "appSecret",
-  "clientId",
-  "clientSecret",
-  "bridgeUrl",
-  "bridgeToken",
-  "dmPolicy",
-  "allowFrom",
-  "groupPolicy",
-  "groupAllowFrom",
-  "streaming",
-  "mediaMaxMb",
-  // read by OpenClaw itself
-  "healthMonitor",
-  "configWrites",
-  "contextVisibility",
-  "defaultTo",
-  "markdown",
-]);
-const TOP_LEVEL_KEYS = new Set([...ACCOUNT_KEYS, "accounts", "defaultAccount"]);
-
-/** Account ids as OpenClaw knows them. `accounts.main` and `accounts.default` are the account of the top level. */
+/**
+ * Account ids as OpenClaw knows them. `accounts.main`, `accounts.default` and the top level are one account; it has the key that
+ * is written, so that bindings and `--account` name it as the configuration does, and is `default` when none is.
+ */
 export function listAccountIds(cfg: OpenClawConfig, env: Environment): string[] {
   const section = channelSection(cfg);
-  const ids = new Set(Object.keys(accountSections(section)).map(canonicalAccountId));
+  const ids = new Set(Object.keys(accountSections(section)).map((id) => canonicalAccountId(section, id)));
   const top = credentials(section, env);
-  if (top.appKey || top.appSecret || ids.size === 0) ids.add(DEFAULT_ACCOUNT);
+  if (top.appKey || top.appSecret || ids.size === 0) ids.add(mainAccountId(section));
   return [...ids].sort();
+}
+
+/** The account that is meant where none is named: `defaultAccount` when there is such a one, else the main one, else the first. */
+export function defaultAccountId(cfg: OpenClawConfig, env: Environment): string {
+  const section = channelSection(cfg);
+  const ids = listAccountIds(cfg, env);
+  const wanted = [canonicalAccountId(section, text(section["defaultAccount"])), mainAccountId(section)];
+  return wanted.find((id) => ids.includes(id)) ?? ids[0] ?? DEFAULT_ACCOUNT;
 }
 
 /**
@@ -79,24 +73,31 @@ export function listAccountIds(cfg: OpenClawConfig, env: Environment): string[] 
  * level but the credentials and the name.
  */
 export function resolveAccount(cfg: OpenClawConfig, accountId: string | null | undefined, env: Environment): Account {
-  const id = canonicalAccountId(accountId ?? DEFAULT_ACCOUNT);
   const top = channelSection(cfg);
+  const id = canonicalAccountId(top, accountId ?? DEFAULT_ACCOUNT);
+  const isMain = id === mainAccountId(top);
   const own = ownSection(top, id);
   const inherited = (key: string): unknown => own[key] ?? top[key];
-  const { appKey, appSecret } = id === DEFAULT_ACCOUNT ? credentials({ ...top, ...own }, env) : credentials(own, {});
+  const written = isMain ? ownFirst(top, own) : own;
+  const { appKey, appSecret } = credentials(written, isMain ? env : {});
   const shared = text(inherited("bridgeToken")) || env["BRIDGE_TOKEN"] || "";
-  const dmPolicy = policy(inherited("dmPolicy"), ["pairing", "allowlist"]);
+  // Who writes the credentials down by hand and no policy gets the documented default; who writes nothing gets the careful one.
+  const fallback = hasCredentials(written) ? "open" : "pairing";
+  const dmPolicy = policy(inherited("dmPolicy") ?? fallback, ["pairing", "allowlist"]);
   return {
     accountId: id,
-    bridgeAccount: id === DEFAULT_ACCOUNT ? BRIDGE_DEFAULT : id,
-    name:
-      text(own["botName"]) || text(own["name"]) || (id === DEFAULT_ACCOUNT ? text(top["botName"]) : "") || undefined,
+    bridgeAccount: isMain ? MAIN_ACCOUNT : id,
+    name: nameOf(own) ?? (isMain ? nameOf(top) : undefined),
     enabled: top["enabled"] !== false && own["enabled"] !== false,
     appKey,
     appSecret,
-    bridgeUrl: (text(inherited("bridgeUrl")) || DEFAULT_BRIDGE_URL).replace(/\/+$/, ""),
+    bridgeUrl: (text(inherited("bridgeUrl")) || env["DINGTALK_BRIDGE_URL"] || DEFAULT_BRIDGE_URL).replace(/\/+$/, ""),
     tokens: appKey && appSecret ? [...splitSharedToken(shared), ...derived(shared, appKey, appSecret)] : [],
+    hasBridgeToken: splitSharedToken(shared).length > 0,
+    fromEnvironment: !hasCredentials(written),
+    credentialsProblem: unreadable(written),
     dmPolicy,
+    openByDefault: inherited("dmPolicy") === undefined && dmPolicy === "open",
     allowFrom: effectiveAllowFrom(dmPolicy, inherited("allowFrom")),
     groupPolicy: policy(inherited("groupPolicy"), ["allowlist"]),
     groupAllowFrom: entries(inherited("groupAllowFrom")) ?? [],
@@ -107,31 +108,23 @@ export function resolveAccount(cfg: OpenClawConfig, accountId: string | null | u
 
 export const isConfigured = (account: Account): boolean => account.tokens.length > 0;
 
-/** Settings under `channels.dingtalk` that nobody reads: named in the log, because a misspelt policy must not pass. */
-export function unknownSettings(cfg: OpenClawConfig): string[] {
-  const section = channelSection(cfg);
-  const unknown = Object.keys(section).filter((key) => !TOP_LEVEL_KEYS.has(key));
-  for (const [id, account] of Object.entries(accountSections(section))) {
-    unknown.push(
-      ...Object.keys(account)
-        .filter((key) => !ACCOUNT_KEYS.has(key))
-        .map((key) => `accounts.${id}.${key}`),
-    );
-  }
-  return unknown;
-}
-
-function canonicalAccountId(id: string): string {
+/** `main` and `default` are one account, whose id is the key that is written; `main` when both are. */
+function canonicalAccountId(section: Section, id: string): string {
   const trimmed = id.trim();
-  return trimmed === "" || trimmed === BRIDGE_DEFAULT ? DEFAULT_ACCOUNT : trimmed;
+  return ["", MAIN_ACCOUNT, DEFAULT_ACCOUNT].includes(trimmed) ? mainAccountId(section) : trimmed;
 }
 
-function channelSection(cfg: OpenClawConfig): Section {
+function mainAccountId(section: Section): string {
+  return accountSections(section)[MAIN_ACCOUNT] ? MAIN_ACCOUNT : DEFAULT_ACCOUNT;
+}
+
+/** What stands under `channels.dingtalk`; empty when nothing does. */
+export function channelSection(cfg: OpenClawConfig): Section {
   const section: unknown = cfg.channels?.[CHANNEL];
   return isSection(section) ? section : {};
 }
 
-function accountSections(section: Section): Record<string, Section> {
+export function accountSections(section: Section): Record<string, Section> {
   const accounts = section["accounts"];
   if (!isSection(accounts)) return {};
   return Object.fromEntries(
@@ -140,8 +133,41 @@ function accountSections(section: Section): Record<string, Section> {
 }
 
 function ownSection(top: Section, id: string): Section {
-  const named = Object.entries(accountSections(top)).filter(([key]) => canonicalAccountId(key) === id);
+  const named = Object.entries(accountSections(top)).filter(([key]) => canonicalAccountId(top, key) === id);
   return Object.assign({}, ...named.map(([, own]) => own)) as Section;
+}
+
+/** What the account says about its key hides the top level's key under either name, and the same for the secret. */
+function ownFirst(top: Section, own: Section): Section {
+  const shared = { ...top };
+  for (const names of CREDENTIAL_NAMES) {
+    if (names.some((name) => own[name] !== undefined)) for (const name of names) delete shared[name];
+  }
+  return { ...shared, ...own };
+}
+
+const CREDENTIAL_NAMES = [
+  ["appKey", "clientId"],
+  ["appSecret", "clientSecret"],
+] as const;
+
+export const hasCredentials = (section: Section): boolean =>
+  CREDENTIAL_NAMES.flat().some((name) => section[name] !== undefined);
+
+export const withoutCredentials = (section: Section): Section =>
+  Object.fromEntries(
+    Object.entries(section).filter(([key]) => !CREDENTIAL_NAMES.some((names) => names.some((name) => name === key))),
+  );
+
+const nameOf = (section: Section): string | undefined => text(section["botName"]) || text(section["name"]) || undefined;
+
+/** OpenClaw hands a SecretRef over as the object that it is when nothing resolved it. */
+function unreadable(section: Section): string | undefined {
+  const key = CREDENTIAL_NAMES.flat().find((name) => isSection(section[name]));
+  return (
+    key &&
+    `${key} is a SecretRef that is not resolved: write the secret, or "\${NAME}" for the environment variable NAME`
+  );
 }
 
 function credentials(section: Section, env: Environment): { appKey: string; appSecret: string } {

@@ -7,12 +7,11 @@ import {
 import {
   type Account,
   CHANNEL,
-  DEFAULT_ACCOUNT,
   type Environment,
+  defaultAccountId,
   isConfigured,
   listAccountIds,
   resolveAccount,
-  unknownSettings,
 } from "./accounts.ts";
 import { describeBridge, sendMessage } from "./bridge-client.ts";
 import type { Log } from "./bridge-http.ts";
@@ -20,6 +19,10 @@ import type { Delivery, Hub } from "./hub.ts";
 import { runTurns } from "./inbound.ts";
 import { Mailbox } from "./mailbox.ts";
 import { TARGET_HINT, createOutbound, normalizeTarget } from "./outbound.ts";
+import { deleteAccount, setAccountEnabled } from "./setup-config.ts";
+import { createSetup } from "./setup-flags.ts";
+import { createSetupWizard } from "./setup-wizard.ts";
+import { noteSettings } from "./start-notes.ts";
 
 export interface ChannelOptions {
   hub: Hub;
@@ -46,18 +49,20 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
         markdownCapable: true,
       },
       capabilities: { chatTypes: ["direct", "group"], media: true },
+      setup: createSetup({ env, userAgent }),
+      setupWizard: createSetupWizard({ env, userAgent }),
       reload: { configPrefixes: [`channels.${CHANNEL}`] },
       config: {
         listAccountIds: (cfg) => listAccountIds(cfg, env),
         resolveAccount: account,
-        defaultAccountId: (cfg) =>
-          listAccountIds(cfg, env).find((id) => id === DEFAULT_ACCOUNT) ??
-          listAccountIds(cfg, env)[0] ??
-          DEFAULT_ACCOUNT,
+        defaultAccountId: (cfg) => defaultAccountId(cfg, env),
+        setAccountEnabled: ({ cfg, accountId, enabled }) => setAccountEnabled(cfg, accountId, enabled),
+        deleteAccount: ({ cfg, accountId }) => deleteAccount(cfg, accountId),
         inspectAccount: (cfg, accountId) => snapshot(account(cfg, accountId)),
         isEnabled: (one) => one.enabled,
         isConfigured,
-        unconfiguredReason: () =>
+        unconfiguredReason: (one) =>
+          one.credentialsProblem ??
           `set appKey and appSecret in channels.${CHANNEL}, or DINGTALK_APP_KEY and DINGTALK_APP_SECRET`,
         describeAccount: snapshot,
         resolveAllowFrom: ({ cfg, accountId }) => account(cfg, accountId).allowFrom,
@@ -125,9 +130,7 @@ function startAccount({ hub, env, userAgent, log }: ChannelOptions): NonNullable
   return async ({ cfg, accountId, account, abortSignal, setStatus }) => {
     const runtime = hub.runtime;
     if (!runtime) throw new Error("dingtalk: OpenClaw has not given the plugin its runtime");
-    const unknown = unknownSettings(cfg);
-    if (unknown.length > 0)
-      log.warn(`dingtalk: nobody reads these settings of channels.${CHANNEL}: ${unknown.join(", ")}`);
+    noteSettings(log, cfg, account, env);
     const mailbox = new Mailbox<Delivery>();
     const stop = (): void => hub.close(accountId, mailbox);
     abortSignal.addEventListener("abort", stop, { once: true });

@@ -1,6 +1,6 @@
 import type { OpenClawConfig } from "openclaw/plugin-sdk/channel-core";
 import { describe, expect, test } from "vitest";
-import { isConfigured, listAccountIds, resolveAccount, unknownSettings } from "../src/accounts.ts";
+import { defaultAccountId, isConfigured, listAccountIds, resolveAccount } from "../src/accounts.ts";
 import { deriveToken } from "../src/token.ts";
 
 const config = (dingtalk: object): OpenClawConfig => ({ channels: { dingtalk } });
@@ -26,9 +26,27 @@ describe("credentials", () => {
 describe("accounts", () => {
   test("main, default and the top level are one account", () => {
     const cfg = { ...TOP, accounts: { main: { botName: "one" }, second: { appKey: "k2", appSecret: "s2" } } };
-    expect(listAccountIds(config(cfg), {})).toEqual(["default", "second"]);
+    expect(listAccountIds(config(cfg), {})).toEqual(["main", "second"]);
     expect(resolve(cfg, "main")).toEqual(resolve(cfg, "default"));
-    expect(resolve(cfg)).toMatchObject({ accountId: "default", bridgeAccount: "main", name: "one", appKey: "dingtop" });
+    expect(resolve(cfg)).toMatchObject({ accountId: "main", bridgeAccount: "main", name: "one", appKey: "dingtop" });
+  });
+
+  test("the main account is called as it is written, and is the one that is meant where none is named", () => {
+    const second = { second: { appKey: "k2", appSecret: "s2" } };
+    expect(listAccountIds(config({ ...TOP, accounts: second }), {})).toEqual(["default", "second"]);
+    expect(defaultAccountId(config({ ...TOP, accounts: second }), {})).toBe("default");
+    expect(defaultAccountId(config({ accounts: { ...second, main: TOP } }), {})).toBe("main");
+    expect(defaultAccountId(config({ defaultAccount: "second", accounts: { ...second, main: TOP } }), {})).toBe(
+      "second",
+    );
+    expect(defaultAccountId(config({ defaultAccount: "nobody", accounts: { ...second, main: TOP } }), {})).toBe("main");
+    expect(defaultAccountId(config({ accounts: second }), {})).toBe("second");
+    expect(resolve({ ...TOP, accounts: second })).toMatchObject({ accountId: "default", bridgeAccount: "main" });
+  });
+
+  test("a key of the account hides the top level's key under either name", () => {
+    const main = { clientId: "dingown", clientSecret: "own-secret" };
+    expect(resolve({ ...TOP, accounts: { main } })).toMatchObject({ appKey: "dingown", appSecret: "own-secret" });
   });
 
   test("a named account inherits settings but never credentials", () => {
@@ -75,6 +93,15 @@ describe("who may write", () => {
     expect(resolve({ ...TOP, ...settings })).toMatchObject({ dmPolicy, allowFrom });
   });
 
+  test("credentials of the environment alone: who writes is asked for a code", () => {
+    const env = { DINGTALK_APP_KEY: "dingenv", DINGTALK_APP_SECRET: "env-secret" };
+    const pairing = { dmPolicy: "pairing", openByDefault: false };
+    expect(resolveAccount({}, "default", env)).toMatchObject(pairing);
+    expect(resolve({ enabled: true, bridgeUrl: "http://bridge:1" }, "default", env)).toMatchObject(pairing);
+    expect(resolve(TOP, "default", env)).toMatchObject({ dmPolicy: "open", openByDefault: true });
+    expect(resolve({ ...TOP, dmPolicy: "open" }).openByDefault).toBe(false);
+  });
+
   test("groups have a list of their own", () => {
     expect(resolve({ ...TOP, groupPolicy: "allowlist", allowFrom: ["*"] })).toMatchObject({ groupAllowFrom: [] });
     expect(resolve({ ...TOP, groupPolicy: "opne" }).groupPolicy).toBe("disabled");
@@ -98,9 +125,10 @@ test("the largest file is in megabytes, and has a default", () => {
   expect(resolve({ ...TOP, mediaMaxMb: "many" }).mediaMaxBytes).toBe(20 * 1024 * 1024);
 });
 
-test("settings that nobody reads are named", () => {
-  expect(unknownSettings(config({ ...TOP, dmPolcy: "x", accounts: { a: { alowFrom: [] } } }))).toEqual([
-    "dmPolcy",
-    "accounts.a.alowFrom",
-  ]);
+test("a SecretRef that OpenClaw did not resolve is named, and is no secret", () => {
+  const account = resolve({ appKey: "dingtop", appSecret: { source: "env", provider: "default", id: "NAME" } });
+  expect(account).toMatchObject({
+    tokens: [],
+    credentialsProblem: expect.stringContaining("appSecret is a SecretRef"),
+  });
 });
