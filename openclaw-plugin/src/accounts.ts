@@ -91,7 +91,7 @@ export function resolveAccount(cfg: OpenClawConfig, accountId: string | null | u
     enabled: top["enabled"] !== false && own["enabled"] !== false,
     appKey,
     appSecret,
-    bridgeUrl: (text(inherited("bridgeUrl")) || env["DINGTALK_BRIDGE_URL"] || DEFAULT_BRIDGE_URL).replace(/\/+$/, ""),
+    bridgeUrl: (text(inherited("bridgeUrl")) || env["BRIDGE_PUBLIC_URL"] || DEFAULT_BRIDGE_URL).replace(/\/+$/, ""),
     tokens: appKey && appSecret ? [...splitSharedToken(shared), ...derived(shared, appKey, appSecret)] : [],
     hasBridgeToken: splitSharedToken(shared).length > 0,
     fromEnvironment: !hasCredentials(written),
@@ -171,6 +171,8 @@ function unreadable(section: Section): string | undefined {
 }
 
 function credentials(section: Section, env: Environment): { appKey: string; appSecret: string } {
+  // Somebody meant another secret than the environment's.
+  if (unreadable(section)) return { appKey: text(section["appKey"]) || text(section["clientId"]), appSecret: "" };
   return {
     appKey:
       text(section["appKey"]) ||

@@ -126,7 +126,9 @@ test("the largest file is in megabytes, and has a default", () => {
 });
 
 test("a SecretRef that OpenClaw did not resolve is named, and is no secret", () => {
-  const account = resolve({ appKey: "dingtop", appSecret: { source: "env", provider: "default", id: "NAME" } });
+  const env = { DINGTALK_APP_SECRET: "env-secret" };
+  const appSecret = { source: "env", provider: "default", id: "NAME" };
+  const account = resolve({ appKey: "dingtop", appSecret }, "default", env);
   expect(account).toMatchObject({
     tokens: [],
     credentialsProblem: expect.stringContaining("appSecret is a SecretRef"),

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Child, until } from "./child.ts";
 import { freePort } from "./ports.ts";
+import { Terminal } from "./terminal.ts";
 
 const HERE = join(import.meta.dirname, "..");
 const OPENCLAW = join(HERE, "node_modules", "openclaw", "openclaw.mjs");
@@ -13,6 +14,8 @@ type Json = Record<string, unknown>;
 /** A real OpenClaw gateway with a state directory of its own. */
 export class Gateway {
   readonly port: number;
+  /** Added to the environment of every process of it. */
+  readonly variables: Record<string, string> = {};
   readonly #home: string;
   readonly #modelUrl: string;
   #child: Child | undefined;
@@ -60,16 +63,30 @@ export class Gateway {
     return child.output;
   }
 
+  /** `openclaw …` in a terminal. */
+  terminal(...args: string[]): Terminal {
+    return new Terminal(process.execPath, [OPENCLAW, ...args], { env: this.#env(), cwd: this.#home });
+  }
+
+  /** What the configuration file says. */
+  async config(): Promise<Json> {
+    return JSON.parse(await readFile(this.#configPath, "utf8")) as Json;
+  }
+
   /** Changes the configuration file; a running gateway reads it by itself. */
   async configure(change: (config: Json) => void): Promise<void> {
-    const config = JSON.parse(await readFile(this.#configPath, "utf8")) as Json;
+    const config = await this.config();
     change(config);
     await this.#write(config);
   }
 
-  async start(): Promise<void> {
+  /** `openclaw gateway run`, with more flags when they are given. */
+  async start(...flags: string[]): Promise<void> {
     if (this.#child) this.#log += this.#child.output;
-    const child = new Child(process.execPath, [OPENCLAW, "gateway", "run"], { env: this.#env(), cwd: this.#home });
+    const child = new Child(process.execPath, [OPENCLAW, "gateway", "run", ...flags], {
+      env: this.#env(),
+      cwd: this.#home,
+    });
     this.#child = child;
     await until(child, "ready", async () => (await fetch(`${this.url}/readyz`)).status === 200, 180_000);
   }
@@ -103,6 +120,7 @@ export class Gateway {
       OPENCLAW_STATE_DIR: join(this.#home, "state"),
       OPENCLAW_CONFIG_PATH: this.#configPath,
       NO_COLOR: "1",
+      ...this.variables,
     };
   }
 
