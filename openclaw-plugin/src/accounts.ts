@@ -41,6 +41,10 @@ export interface Account {
   groupAllowFrom: string[];
   /** Answers are shown while they grow. */
   streaming: boolean;
+  /** While an answer is shown, what tools do is shown below it. */
+  toolProgress: boolean;
+  /** In a group, an answer @-s the one person that it answers. */
+  mentionSender: boolean;
   /** Of a file, received or sent. */
   mediaMaxBytes: number;
 }
@@ -102,6 +106,8 @@ export function resolveAccount(cfg: OpenClawConfig, accountId: string | null | u
     groupPolicy: policy(inherited("groupPolicy"), ["allowlist"]),
     groupAllowFrom: entries(inherited("groupAllowFrom")) ?? [],
     streaming: isStreaming(inherited("streaming")),
+    toolProgress: showsTools(inherited("streaming")),
+    mentionSender: inherited("mentionSender") === true,
     mediaMaxBytes: megabytes(inherited("mediaMaxMb")),
   };
 }
@@ -218,6 +224,12 @@ function policy<const T extends string>(value: unknown, others: readonly T[]): T
 function isStreaming(value: unknown): boolean {
   const mode = isSection(value) ? value["mode"] : value;
   return mode !== false && mode !== "off";
+}
+
+/** OpenClaw's own `{ preview: { toolProgress: false } }` switches it off. */
+function showsTools(value: unknown): boolean {
+  const preview = isSection(value) ? value["preview"] : undefined;
+  return !isSection(preview) || preview["toolProgress"] !== false;
 }
 
 function megabytes(value: unknown): number {

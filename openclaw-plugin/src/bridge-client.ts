@@ -37,6 +37,7 @@ export interface Target {
 /** `POST /v1/messages` of the bridge. */
 export interface OutboundMessage extends Target {
   content: Content;
+  mentions?: { userIds: string[] };
 }
 
 /**

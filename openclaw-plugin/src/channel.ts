@@ -121,7 +121,11 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
         replyToId: replyToId ?? currentMessageId ?? null,
       }),
     },
-    outbound: createOutbound({ ...options, runtime: () => options.hub.runtime }),
+    outbound: createOutbound({
+      ...options,
+      runtime: () => options.hub.runtime,
+      answering: (envelopeId) => options.hub.sessions.answering(envelopeId),
+    }),
   });
 }
 
@@ -138,7 +142,7 @@ function startAccount({ hub, env, userAgent, log }: ChannelOptions): NonNullable
       hub.open(accountId, mailbox);
       if (abortSignal.aborted) stop();
       const turns = runTurns(
-        { runtime, config: () => hub.config(), accountId, env, userAgent, log },
+        { hub, runtime, config: () => hub.config(), accountId, env, userAgent, log },
         mailbox,
         abortSignal,
       );

@@ -2,6 +2,7 @@ import type { OpenClawConfig, PluginRuntime } from "openclaw/plugin-sdk/channel-
 import type { Log } from "./bridge-http.ts";
 import { type Entry, Ledger } from "./ledger.ts";
 import type { Mailbox } from "./mailbox.ts";
+import { Sessions } from "./sessions.ts";
 import type { MessageEnvelope } from "./types.ts";
 
 /** An envelope on its way to a turn. */
@@ -22,6 +23,7 @@ interface HostLogger {
  */
 export class Hub {
   readonly ledger = new Ledger();
+  readonly sessions = new Sessions();
   readonly #running = new Map<string, Mailbox<Delivery>>();
   #runtime: PluginRuntime | undefined;
   #logger: HostLogger | undefined;

@@ -3,13 +3,15 @@ import { type Access, askForPairing, decideAccess } from "./access.ts";
 import { CHANNEL, type Environment, resolveAccount } from "./accounts.ts";
 import { sendMessage } from "./bridge-client.ts";
 import type { Log } from "./bridge-http.ts";
-import type { Delivery } from "./hub.ts";
+import type { Delivery, Hub } from "./hub.ts";
 import type { Entry } from "./ledger.ts";
 import type { Mailbox } from "./mailbox.ts";
+import { loadStopWords } from "./stop-words.ts";
 import { contentOf } from "./text.ts";
 import { Turn, type TurnContext } from "./turn.ts";
 
 export interface TurnsContext {
+  hub: Pick<Hub, "ledger" | "sessions">;
   runtime: PluginRuntime;
   /** As it is now: a policy that was tightened holds for the next message, not only when the channel has restarted. */
   config: () => OpenClawConfig;
@@ -19,24 +21,25 @@ export interface TurnsContext {
   log: Log;
 }
 
-/** Words that stop a running answer: they must not wait for it. */
-const STOP = /^\/(?:stop|abort)\b/i;
-
 /**
  * Takes envelopes out of the mailbox until it is closed. Messages of one conversation are handed to OpenClaw one after
- * another, each when OpenClaw has said where the one before it stands; conversations do not wait for one another.
+ * another, each when OpenClaw has said where the one before it stands; conversations do not wait for one another. Who asks to stop does
+ * not wait either, and takes back what of his OpenClaw has not begun.
  */
 export async function runTurns(context: TurnsContext, mailbox: Mailbox<Delivery>, signal: AbortSignal): Promise<void> {
   const last = new Map<string, Entry>();
+  const isStop = await loadStopWords();
   for await (const delivery of mailbox) {
     const { entry, envelope } = delivery;
     const conversation = envelope.message.conversation.id;
-    const before = STOP.test(envelope.message.text) ? undefined : last.get(conversation);
+    const stops = isStop(envelope.message.text);
+    if (stops) context.hub.ledger.stop(entry);
+    const before = stops ? undefined : last.get(conversation);
     last.set(conversation, entry);
     const turn = async (): Promise<void> => {
       await before?.first;
       if (signal.aborted) entry.note({ kind: "failed", reason: "the channel stopped" });
-      else await runTurn(context, delivery);
+      else if (!entry.stopped.aborted) await runTurn(context, { ...delivery, stops });
       if (last.get(conversation) === entry) last.delete(conversation);
     };
     // Owned by its entry: whatever happens to the turn ends in `note`, and the bridge hears of it.
@@ -46,13 +49,13 @@ export async function runTurns(context: TurnsContext, mailbox: Mailbox<Delivery>
 
 /** One message: decide who may speak, dispatch, and note how far it came. Never rejects. */
 async function runTurn(
-  { runtime, config, accountId, env, userAgent, log }: TurnsContext,
-  { envelope, entry }: Delivery,
+  { hub, runtime, config, accountId, env, userAgent, log }: TurnsContext,
+  { envelope, entry, stops }: Delivery & { stops: boolean },
 ): Promise<void> {
   try {
     const cfg = config();
     const account = resolveAccount(cfg, accountId, env);
-    const context: TurnContext = { cfg, runtime, bridge: { account, userAgent, log } };
+    const context: TurnContext = { cfg, runtime, sessions: hub.sessions, bridge: { account, userAgent, log } };
     const { conversation, sender } = envelope.message;
     const route = runtime.channel.routing.resolveAgentRoute({
       cfg,
@@ -62,12 +65,12 @@ async function runTurn(
     });
     const access = await decideAccess({ cfg, runtime, account, envelope, route });
     if (access.kind !== "allowed") return await turnAway(context, access, { envelope, entry });
-    await new Turn(context, { envelope, entry }).run(route, access);
+    await new Turn(context, { envelope, entry, stops }).run(route, access);
     // A command that OpenClaw answers by itself, or a message it knew already, has no turn to adopt.
     if (!entry.standing) entry.note({ kind: "taken", decision: { decision: "accepted" } });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    log.error(`dingtalk: the turn of message ${envelope.id} failed: ${reason}`);
+    if (!entry.stopped.aborted) log.error(`dingtalk: the turn of message ${envelope.id} failed: ${reason}`);
     entry.note({ kind: "failed", reason });
   }
 }

@@ -4,6 +4,8 @@ import { type Account, CHANNEL, type Environment, isConfigured, resolveAccount }
 import { type Content, sendMessage } from "./bridge-client.ts";
 import { type Bridge, BridgeRefusal, type Log } from "./bridge-http.ts";
 import { type FileToSend, fileContent } from "./files-out.ts";
+import type { Reply } from "./reply.ts";
+import type { Run } from "./run.ts";
 import { contentOf } from "./text.ts";
 
 type Outbound = NonNullable<ChannelPlugin["outbound"]>;
@@ -16,19 +18,26 @@ export interface OutboundOptions {
   log: Log;
   /** Undefined before OpenClaw has given it. */
   runtime: () => PluginRuntime | undefined;
+  /** The run that answers a message which had waited in OpenClaw's queue, by the envelope's id. */
+  answering?: (envelopeId: string) => Run | undefined;
 }
 
 /** What the `message` tool, cron and resumed turns send: the same calls to the bridge as a turn's own answer. */
-export function createOutbound({ env, userAgent, log, runtime }: OutboundOptions): Outbound {
+export function createOutbound({ env, userAgent, log, runtime, answering }: OutboundOptions): Outbound {
   const send: Send = async (context) => {
     const account = resolveAccount(context.cfg, context.accountId, env);
     if (!isConfigured(account)) throw new Error(`dingtalk: account ${account.accountId} has no App Key and App Secret`);
     const to = normalizeTarget(context.to);
     if (to === undefined) throw new Error(`dingtalk: ${JSON.stringify(context.to)} is no target: ${TARGET_HINT}`);
     const bridge: Bridge = { account, userAgent, log, signal: context.signal };
-    const content = await contentFor(bridge, context, runtime());
-    const message = { to, content, ...inReplyTo(account, context.replyToId) };
-    return { channel: CHANNEL, messageId: await sendOnce(bridge, message, context.deliveryQueueId, context) };
+    // The answer to a message that had waited ends what was shown of it.
+    const run = answering?.(context.replyToId ?? "");
+    const reply = run?.reply.to === to ? run.replyWith(context.text) : undefined;
+    const shown = await reply?.finish(context.text.trim());
+    if (shown !== undefined && !context.mediaUrl) return { channel: CHANNEL, messageId: shown };
+    const content = await contentFor(bridge, shown === undefined ? context : { ...context, text: "" }, runtime());
+    const message = { to, content, ...inReplyTo(account, reply?.inReplyTo ?? context.replyToId), ...reply?.mentions };
+    return { channel: CHANNEL, messageId: await sendOnce(bridge, message, context, reply) };
   };
   return {
     deliveryMode: "direct",
@@ -83,11 +92,11 @@ export function fileLoader(
 async function sendOnce(
   bridge: Bridge,
   message: Parameters<typeof sendMessage>[1]["message"],
-  queueId: string | undefined,
-  { deliveryPartIndex = 0 }: SendContext,
+  { deliveryQueueId: queueId, deliveryPartIndex = 0 }: SendContext,
+  reply: Reply | undefined,
 ): Promise<string> {
   // OpenClaw's own queue repeats a send after a crash with the same id.
-  const key = queueId ? `${queueId}/${deliveryPartIndex}` : `openclaw/${randomUUID()}/0`;
+  const key = queueId ? `${queueId}/${deliveryPartIndex}` : (reply?.nextKey() ?? `openclaw/${randomUUID()}/0`);
   try {
     return await sendMessage(bridge, { message, key });
   } catch (error) {

@@ -21,12 +21,20 @@ export interface ReplyOptions {
   runId: () => string | undefined;
   /** Whether answers are shown while they grow. */
   isStreaming: () => boolean;
+  /** Who is to be @-ed as long as the answer is for him alone: a staffId. */
+  mention?: string | undefined;
 }
 
 export interface Delivered {
   visibleReplySent: boolean;
   messageIds?: string[];
 }
+
+/** What is shown while tools run and nothing has been said yet. The bridge makes a card of a text only. */
+const NOTHING_YET = "…";
+/** Most tools are quicker, and a card costs calls of the month's quota. */
+const TOOL_PATIENCE_MS = 3_000;
+const FAILED = "⚠️ Something went wrong while I was working on this. Please try again.";
 
 /**
  * What one turn answers: none, one or several texts and files, and what is to be seen of a text before it is finished. A text that
@@ -41,21 +49,63 @@ export class Reply {
   #sent = 0;
   /** What the stream showed last. */
   #shown = "";
+  /** What is being done, below the text. */
+  #status = "";
+  #patience: NodeJS.Timeout | undefined;
+  #isShared = false;
+  #hasAnswered = false;
 
   constructor(options: ReplyOptions) {
     this.#options = options;
+  }
+
+  get to(): string {
+    return this.#options.target.to;
+  }
+
+  get inReplyTo(): string {
+    return this.#options.target.inReplyTo;
+  }
+
+  /** The answer is for somebody else as well. */
+  share(): void {
+    this.#isShared = true;
+  }
+
+  /** Whether this is what grows just now. */
+  shows(text: string): boolean {
+    return this.#stream !== undefined && this.#shown.trim() === text.trim();
   }
 
   /** The text so far of what the model says just now. False as long as nobody can see it. */
   grow(partial: { text?: string | undefined }): boolean {
     if (this.#isEnded || this.#isQuiet) return false;
     if (!this.#stream && !this.#options.isStreaming()) return false;
-    this.#stream ??= new ReplyStream(this.#options);
-    // Read when it is sent: OpenClaw computes the text only then.
-    return this.#stream.update(() => {
+    this.#status = "";
+    return this.#show(() => {
+      // Read when it is sent: OpenClaw computes the text only then.
       this.#shown = partial.text ?? this.#shown;
       return this.#shown;
     });
+  }
+
+  /** A tool runs; `line` says what it does. False as long as nobody can see it. */
+  progress(line: string): boolean {
+    if (this.#isEnded || !this.#options.isStreaming()) return false;
+    this.#status = line;
+    const read = (): string => this.#shown || NOTHING_YET;
+    if (this.#stream) return this.#show(read);
+    // In a group an agent may well say nothing in the end, and a card that was shown cannot be taken back.
+    if (!this.to.startsWith("user:")) return false;
+    this.#patience ??= setTimeout(() => {
+      if (!this.#isEnded && !this.#hasAnswered && this.#status !== "") this.#show(read);
+    }, TOOL_PATIENCE_MS);
+    return false;
+  }
+
+  #show(read: () => string): boolean {
+    this.#stream ??= new ReplyStream(this.#options);
+    return this.#stream.update(read, this.#status);
   }
 
   /**
@@ -75,12 +125,10 @@ export class Reply {
     const text = lines(payload.text?.trim() ?? "", ...refused);
     const messageIds: string[] = [];
     let caption = text;
-    if (text !== "" && kind !== "tool" && this.#stream) {
-      const id = await this.#finish(payload.isError ? lines(this.#shown, text) : text, payload);
-      if (id !== undefined) {
-        messageIds.push(id);
-        caption = "";
-      }
+    const id = kind === "tool" ? undefined : await this.finish(text, payload.isError === true);
+    if (id !== undefined) {
+      messageIds.push(id);
+      caption = "";
     }
     if (files.length === 0 && caption !== "") messageIds.push(await this.#send(contentOf(caption)));
     for (const file of files) {
@@ -90,9 +138,40 @@ export class Reply {
     return messageIds.length > 0 ? { visibleReplySent: true, messageIds } : { visibleReplySent: false };
   }
 
+  /**
+   * Ends what grows with this text and returns the id of what carries it. Undefined when nothing grows: the text has to go as a message.
+   * Throws as `deliver` does.
+   */
+  async finish(text: string, isError = false): Promise<string | undefined> {
+    const stream = this.#stream;
+    if (text === "" || !stream) return undefined;
+    const whole = isError ? lines(this.#shown, text) : text;
+    this.#stream = undefined;
+    this.#isQuiet = true;
+    this.#shown = "";
+    this.#hasAnswered = true;
+    return await stream.finish(whole, isError ? "failed" : "done", this.mentions);
+  }
+
+  /** Of one more message of this answer: the run's id and a count, because OpenClaw may give several answers to one message. */
+  nextKey(): string {
+    const { target, runId } = this.#options;
+    const key = `${target.inReplyTo}/${runId() ?? "turn"}/${this.#sent}`;
+    this.#sent += 1;
+    this.#hasAnswered = true;
+    return key;
+  }
+
+  /** Who is @-ed by this answer: its asker where that is set, and nobody when it answers several. */
+  get mentions(): { mentions?: { userIds: string[] } } {
+    const { mention } = this.#options;
+    return mention === undefined || this.#isShared ? {} : { mentions: { userIds: [mention] } };
+  }
+
   /** The turn is over: what grew and was never finished keeps what was shown of it. Never throws. */
   async end(outcome: StreamOutcome): Promise<void> {
     this.#isEnded = true;
+    clearTimeout(this.#patience);
     const stream = this.#stream;
     this.#stream = undefined;
     try {
@@ -103,20 +182,20 @@ export class Reply {
     }
   }
 
-  async #finish(text: string, { isError }: Payload): Promise<string | undefined> {
-    const stream = this.#stream;
-    this.#stream = undefined;
-    this.#isQuiet = true;
-    this.#shown = "";
-    return await stream?.finish(text, isError ? "failed" : "done");
+  /** The turn broke, and nobody said so. Never throws. */
+  async apologise(): Promise<void> {
+    if (this.#hasAnswered) return;
+    try {
+      await this.deliver({ text: FAILED, isError: true }, "final");
+    } catch (error) {
+      const { bridge, target } = this.#options;
+      bridge.log.warn(`dingtalk: the sender of ${target.inReplyTo} was not told that it failed: ${String(error)}`);
+    }
   }
 
   async #send(content: ReturnType<typeof contentOf> | FileContent): Promise<string> {
-    const { bridge, target, runId } = this.#options;
-    // The run's id and a count: OpenClaw may give several answers to one message, and each is a message of its own.
-    const key = `${target.inReplyTo}/${runId() ?? "turn"}/${this.#sent}`;
-    this.#sent += 1;
-    return await sendMessage(bridge, { message: { ...target, content }, key });
+    const { bridge, target } = this.#options;
+    return await sendMessage(bridge, { message: { ...target, content, ...this.mentions }, key: this.nextKey() });
   }
 
   /** The words of a file that the bridge refuses go out without it. */

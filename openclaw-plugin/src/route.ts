@@ -101,15 +101,22 @@ async function take(
   if (envelope.type !== "message")
     return json(res, 200, { decision: "skipped", reason: `skipped: ${envelope.type} has no effect here` });
   const done = hub.ledger.taken(envelope.id);
-  if (done) return json(res, 409, done);
+  if (done) return json(res, done.wasTold ? 409 : 200, done.decision);
   let entry = hub.ledger.open(envelope.id);
   if (entry?.standing?.kind === "deferred") return held(res);
   if (!entry) {
     const mailbox = hub.mailbox(account.accountId);
-    entry = hub.ledger.begin(envelope.id);
+    const { conversation, sender } = envelope.message;
+    entry = hub.ledger.begin(envelope.id, {
+      account: account.accountId,
+      conversation: conversation.id,
+      sender: sender.id,
+    });
     if (!mailbox?.put({ envelope, entry })) entry.note({ kind: "failed", reason: "the channel is not running" });
   }
-  return say(res, await within(entry.first, answerWithinMs));
+  const standing = await within(entry.first, answerWithinMs);
+  say(res, standing);
+  if (standing?.kind === "taken") hub.ledger.taken(envelope.id);
 }
 
 function say(res: ServerResponse, standing: Standing | undefined): void {

@@ -18,6 +18,7 @@ export const ACCOUNT_SETTINGS = [
   "groupAllowFrom",
   "groups",
   "streaming",
+  "mentionSender",
   "mediaMaxMb",
 ] as const;
 

@@ -35,6 +35,7 @@ export class ReplyStream {
   #id = "";
   #isCard = false;
   #read: () => string = () => "";
+  #status = "";
   #isNew = false;
   #hasFailed = false;
   #seq = 0;
@@ -48,9 +49,13 @@ export class ReplyStream {
     this.#timings = options.timings ?? TIMINGS;
   }
 
-  /** `read` gives the whole text so far; it is called when the text is sent. False as long as nobody can see it grow. */
-  update(read: () => string): boolean {
+  /**
+   * `read` gives the whole text so far; it is called when the text is sent. `status` says below it what is being done, in a few words. False
+   * as long as nobody can see it grow.
+   */
+  update(read: () => string, status = ""): boolean {
     this.#read = read;
+    this.#status = status;
     this.#isNew = true;
     if (this.#state === "new") {
       this.#state = "opening";
@@ -63,7 +68,7 @@ export class ReplyStream {
    * Brings it to its end and returns the id of what carries the text. Undefined when there is no stream: the text has to go as a
    * message. Repeated like a message, so it throws as one when patience ends.
    */
-  async finish(text: string, outcome: StreamOutcome): Promise<string | undefined> {
+  async finish(text: string, outcome: StreamOutcome, more: Json = {}): Promise<string | undefined> {
     if (this.#state === "opening") await this.#opening;
     const isThere = this.#state === "open" || this.#state === "closed";
     this.#state = "finished";
@@ -71,7 +76,7 @@ export class ReplyStream {
     if (!isThere) return undefined;
     const { bridge, target } = this.#options;
     // The target makes a message of it, once, when the bridge has ended the stream meanwhile.
-    const body = (): Json => ({ text, outcome, account: bridge.account.bridgeAccount, ...target });
+    const body = (): Json => ({ text, outcome, account: bridge.account.bridgeAccount, ...target, ...more });
     try {
       const path = `/v1/streams/${this.#id}/finish`;
       return String((await insist(bridge, { method: "POST", path, body, isAnswer: hasId }))["id"]);
@@ -126,7 +131,8 @@ export class ReplyStream {
     this.#isPutting = true;
     this.#isNew = false;
     this.#triedAt = performance.now();
-    const body = { seq: this.#seq, text: this.#read() };
+    const status = this.#status;
+    const body = { seq: this.#seq, text: this.#read(), ...(status !== "" && { status }) };
     this.#seq += 1;
     const path = `/v1/streams/${this.#id}`;
     const call = { method: "PUT", path, body: (): Json => body, timeoutMs: TRY_TIMEOUT_MS, isAnswer: noBody } as const;

@@ -15,10 +15,12 @@ export interface ContextInput {
   route: Route;
   access: Allowed;
   files: ReceivedFiles;
+  /** Epoch milliseconds. */
+  timestamp: number | undefined;
 }
 
 /** The message as OpenClaw's agents see it. */
-export function contextOf({ runtime, accountId, envelope, route, access, files }: ContextInput) {
+export function contextOf({ runtime, accountId, envelope, route, access, files, timestamp }: ContextInput) {
   const { id, message, replyTo } = envelope;
   const { conversation, sender } = message;
   const group = conversation.kind === "group";
@@ -50,7 +52,7 @@ export function contextOf({ runtime, accountId, envelope, route, access, files }
       ...(group && { mentions: { canDetectMention: true, wasMentioned: message.mentioned } }),
     },
     channelIngress: access.ingress,
-    ...(message.sentAt !== undefined && { timestamp: message.sentAt }),
+    ...(timestamp !== undefined && { timestamp }),
     ...quoteOf(message.quote, files),
   });
 }

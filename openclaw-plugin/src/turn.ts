@@ -1,5 +1,4 @@
 import type { OpenClawConfig, PluginRuntime } from "openclaw/plugin-sdk/channel-core";
-import type { Access } from "./access.ts";
 import { CHANNEL } from "./accounts.ts";
 import { Activity } from "./activity.ts";
 import type { Bridge } from "./bridge-http.ts";
@@ -8,7 +7,10 @@ import type { Delivery } from "./hub.ts";
 import type { Entry } from "./ledger.ts";
 import { fileLoader } from "./outbound.ts";
 import { mayPreview } from "./previews.ts";
-import { Reply } from "./reply.ts";
+import { progressLine } from "./progress.ts";
+import { type Delivered, type Payload, Reply } from "./reply.ts";
+import { type Asker, Run } from "./run.ts";
+import type { Session, Sessions } from "./sessions.ts";
 import { textForAgent } from "./text.ts";
 import { type Allowed, type Route, contextOf } from "./turn-context.ts";
 import type { MessageEnvelope } from "./types.ts";
@@ -17,48 +19,65 @@ import type { MessageEnvelope } from "./types.ts";
 export interface TurnContext {
   cfg: OpenClawConfig;
   runtime: PluginRuntime;
+  sessions: Sessions;
   bridge: Bridge;
 }
+
+/** `stops`: the message asks to stop. */
+type TurnMessage = Delivery & { stops: boolean };
 
 /** One dispatch to OpenClaw and the answers that come back from it: none, one or several. */
 export class Turn {
   readonly #context: TurnContext;
   readonly #envelope: MessageEnvelope;
   readonly #entry: Entry;
-  readonly #activity: Activity;
-  readonly #reply: Reply;
+  readonly #stops: boolean;
+  readonly #asker: Asker;
+  #session: Session = { run: undefined, showsPartials: false };
+  /** The run that answers: its own, or the one that its words went into. */
+  #run: Run | undefined;
   #runId: string | undefined;
   #isStreaming = false;
+  #isVerbose: () => boolean = () => false;
+  /** OpenClaw has put it behind a run that was going on. */
+  #isDeferred = false;
+  #hasReturned = false;
+  #unlisten: () => void = () => undefined;
 
-  constructor(context: TurnContext, { envelope, entry }: Delivery) {
+  constructor(context: TurnContext, { envelope, entry, stops }: TurnMessage) {
     const { runtime, bridge } = context;
+    const { conversation, sender } = envelope.message;
     this.#context = context;
     this.#envelope = envelope;
     this.#entry = entry;
-    this.#activity = new Activity(bridge, envelope.id);
-    this.#reply = new Reply({
+    this.#stops = stops;
+    const reply = new Reply({
       bridge,
       target: { to: envelope.replyTo, inReplyTo: envelope.id },
       load: fileLoader(runtime, bridge.account),
-      runId: () => this.#runId,
+      runId: () => this.#run?.id ?? this.#runId,
       isStreaming: () => this.#isStreaming,
+      mention: conversation.kind === "group" && bridge.account.mentionSender ? sender.staffId : undefined,
     });
+    this.#asker = { reply, activity: new Activity(bridge, envelope.id) };
   }
 
   /** Resolves when OpenClaw is done with the message, or keeps it waiting behind another. */
-  async run(route: Route, access: Extract<Access, { kind: "allowed" }>): Promise<void> {
-    const { runtime, bridge } = this.#context;
+  async run(route: Route, access: Allowed): Promise<void> {
+    const { runtime, bridge, sessions } = this.#context;
     const { account } = bridge;
+    this.#session = sessions.session(route.sessionKey);
     this.#isStreaming = account.streaming && (await mayPreview());
     const files = await receiveFiles({ runtime, bridge, maxBytes: account.mediaMaxBytes }, this.#envelope.message);
+    if (this.#entry.stopped.aborted) return;
     let hasFailed = true;
     try {
       await this.#dispatch(route, access, files);
       hasFailed = false;
     } finally {
-      await this.#reply.end(hasFailed ? "failed" : "aborted");
-      // A message that waits has its turn later: `onSettled` says when that is over.
-      if (this.#entry.standing?.kind !== "deferred") this.#activity.idle();
+      this.#hasReturned = true;
+      // What waits has its run later, or is answered by another one: `onSettled` says when a run that waited is over.
+      if (!this.#isDeferred) await this.#end(hasFailed);
     }
   }
 
@@ -66,6 +85,8 @@ export class Turn {
     const { cfg, runtime, bridge } = this.#context;
     const { id, message } = this.#envelope;
     const { accountId } = bridge.account;
+    // OpenClaw ignores what was written before a request to stop, by these times, and in a group that would be others' words too.
+    const timestamp = this.#stops ? undefined : message.sentAt;
     const result = await runtime.channel.inbound.run({
       channel: CHANNEL,
       accountId,
@@ -76,25 +97,20 @@ export class Turn {
           rawText: message.text,
           textForAgent: textForAgent(message, files.missing),
           textForCommands: message.text,
-          ...(message.sentAt !== undefined && { timestamp: message.sentAt }),
+          ...(timestamp !== undefined && { timestamp }),
         }),
         resolveTurn: () => ({
           cfg,
           channel: CHANNEL,
           accountId,
           route,
-          ctxPayload: contextOf({ runtime, accountId, envelope: this.#envelope, route, access, files }),
+          ctxPayload: contextOf({ runtime, accountId, envelope: this.#envelope, route, access, files, timestamp }),
           delivery: {
-            deliver: (payload, { kind }) => this.#reply.deliver(payload, kind),
+            deliver: (payload, info) => this.#deliver(payload, info),
             onError: (error) => bridge.log.error(`dingtalk: an answer to ${id} was not delivered: ${String(error)}`),
           },
           replyPipeline: {},
-          replyOptions: {
-            onAgentRunStart: (runId) => {
-              this.#runId = runId;
-            },
-            ...(this.#isStreaming && this.#previews()),
-          },
+          replyOptions: { ...this.#observers(), ...(this.#isStreaming && this.#previews()) },
         }),
       },
       turnAdoptionLifecycle: this.#lifecycle(),
@@ -107,14 +123,56 @@ export class Turn {
     }
   }
 
+  /** OpenClaw reports what happens in a run that had waited to the turn that was put into its queue last. */
+  get #current(): Run | undefined {
+    return this.#run && !this.#isDeferred ? this.#run : this.#session.run;
+  }
+
+  async #deliver(payload: Payload, info: { kind: string; assistantMessageIndex?: number }): Promise<Delivered> {
+    const run = this.#current;
+    const isOwn = !this.#isDeferred && !this.#run;
+    // A command is answered beside whatever runs.
+    if (isOwn || !run || run.isOver) return await this.#asker.reply.deliver(payload, info.kind);
+    return await run.deliver(payload, { kind: info.kind, message: info.assistantMessageIndex });
+  }
+
+  /** What tells which message is being answered, also where nothing is shown. */
+  #observers() {
+    const { account } = this.#context.bridge;
+    return {
+      // Tools are told of by `onToolStart` alone, unless the session is verbose.
+      suppressDefaultToolProgressMessages: true,
+      onVerboseProgressVisibility: (isActive: () => boolean) => {
+        this.#isVerbose = isActive;
+      },
+      onAgentRunStart: (runId: string) => {
+        if (this.#run || this.#isDeferred) this.#named(runId);
+        else this.#runId = runId;
+      },
+      onAssistantMessageStart: () => {
+        this.#current?.messageBegins();
+        return false;
+      },
+      onToolStart: ({ name, args, phase }: { name?: string; args?: Record<string, unknown>; phase?: string }) => {
+        if (phase !== undefined && phase !== "start") return false;
+        const isShown = this.#isStreaming && account.toolProgress && !this.#isVerbose() && name !== undefined;
+        return this.#current?.toolBegins(isShown ? progressLine(name, args) : undefined) ?? false;
+      },
+    };
+  }
+
+  #named(runId: string): void {
+    const run = this.#current;
+    if (run) run.id = runId;
+  }
+
   /** What is shown while it grows need not come in blocks as well. */
   #previews() {
     return {
       disableBlockStreaming: true,
-      onPartialReply: (partial: { text?: string | undefined }) => this.#reply.grow(partial),
-      onAssistantMessageStart: () => {
-        this.#reply.beginMessage();
-        return false;
+      onPartialReply: (partial: { text?: string | undefined }) => {
+        this.#session.showsPartials = true;
+        return this.#current?.reply.grow(partial) ?? false;
       },
     };
   }
@@ -124,17 +182,78 @@ export class Turn {
     const entry = this.#entry;
     return {
       admission: "exclusive" as const,
-      onAdopted: () => {
-        this.#activity.working();
-        entry.note({ kind: "taken", decision: { decision: "accepted", ...(this.#runId && { runId: this.#runId }) } });
+      abortSignal: entry.stopped,
+      onAdopted: () => this.#adopted(),
+      onDeferred: () => {
+        this.#isDeferred = true;
+        entry.note({ kind: "deferred" });
       },
-      onDeferred: () => entry.note({ kind: "deferred" }),
       onAbandoned: () => entry.note({ kind: "failed", reason: "OpenClaw gave the turn up before it began" }),
       onSettled: () => {
-        this.#activity.idle();
-        // Settled without having been adopted or abandoned: the words went into the answer that was already being written.
-        entry.note({ kind: "taken", decision: { decision: "merged", reason: "merged: into the answer in progress" } });
+        if (entry.standing?.kind === "deferred") this.#merged();
+        // Never rejects.
+        if (this.#isDeferred) void this.#end(false);
       },
     };
+  }
+
+  #adopted(): void {
+    const { run } = this.#session;
+    if (this.#isDeferred && !this.#hasReturned && run && !run.isOver) {
+      this.#run = run;
+      run.join(this.#asker);
+      return this.#merged();
+    }
+    this.#run = new Run(this.#asker);
+    this.#run.id = this.#runId;
+    this.#session.run = this.#run;
+    if (this.#isDeferred) {
+      this.#context.sessions.begin(this.#envelope.id, this.#run);
+      this.#listen(this.#run);
+    }
+    this.#entry.note({
+      kind: "taken",
+      decision: { decision: "accepted", ...(this.#runId !== undefined && { runId: this.#runId }) },
+    });
+  }
+
+  /** The words went into the answer that was being written. */
+  #merged(): void {
+    this.#entry.note({
+      kind: "taken",
+      decision: { decision: "merged", reason: "merged: into the answer in progress" },
+    });
+  }
+
+  /** OpenClaw gives no unfinished texts of a run that had waited, but tells everybody of them. */
+  #listen(run: Run): void {
+    const { runtime } = this.#context;
+    if (!this.#isStreaming || !this.#session.showsPartials) return;
+    let message: unknown;
+    this.#unlisten = runtime.events.onAgentEvent(({ runId, stream, data }) => {
+      if (runId !== run.id || stream !== "assistant") return;
+      if (data["itemId"] !== message) run.messageBegins();
+      message = data["itemId"];
+      if (typeof data["text"] === "string") run.reply.grow({ text: data["text"] });
+    });
+  }
+
+  /** Ends the run where it is this turn's own. Never rejects. */
+  async #end(hasFailed: boolean): Promise<void> {
+    const { id } = this.#envelope;
+    const { sessions } = this.#context;
+    const { reply, activity } = this.#asker;
+    this.#unlisten();
+    const run = this.#run;
+    const isOwn = run?.isFor(this.#asker) === true;
+    if (hasFailed && this.#entry.standing?.kind === "taken") await reply.apologise();
+    if (run && isOwn) {
+      await run.end(hasFailed ? "failed" : "aborted");
+      if (this.#session.run === run) this.#session.run = undefined;
+      sessions.end(id);
+    } else if (!run) {
+      await reply.end(hasFailed ? "failed" : "aborted");
+      activity.idle();
+    }
   }
 }

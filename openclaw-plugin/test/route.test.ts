@@ -168,6 +168,7 @@ describe("a message", () => {
     expect(await first).toMatchObject({ status: 202, retryAfter: "2" });
     expect(await post(envelope("a"))).toMatchObject({ status: 202 });
     entry.note({ kind: "taken", decision: { decision: "accepted" } });
+    expect(await post(envelope("a"))).toMatchObject({ status: 200, body: { decision: "accepted" } });
     expect(await post(envelope("a"))).toMatchObject({ status: 409 });
     expect(deliveries).toHaveLength(1);
   });

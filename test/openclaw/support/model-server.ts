@@ -28,6 +28,8 @@ export interface ModelRequest {
   toolResults: string[];
   /** The tools that the model may use. */
   tools: string[];
+  /** OpenClaw hung up before the answer was complete. */
+  isAborted: boolean;
 }
 
 /** The model uses a tool, and is asked again with what came of it. */
@@ -38,8 +40,14 @@ export interface ToolCall {
   text?: string;
 }
 
+/** The model refuses. */
+export interface Failure {
+  status: number;
+  message: string;
+}
+
 /** Whole, or piece by piece as the pieces come. */
-export type ModelAnswer = string | ToolCall | AsyncIterable<string>;
+export type ModelAnswer = string | ToolCall | Failure | AsyncIterable<string>;
 
 /** A model that answers by rule: an OpenAI-compatible server for `api: "openai-completions"`. */
 export class ModelServer {
@@ -84,10 +92,14 @@ export class ModelServer {
     }
     const request = readRequest(body);
     this.requests.push(request);
+    res.once("close", () => (request.isAborted = !res.writableFinished));
     await this.#gate;
     const rule = this.answers.get(request.word ?? "");
     const answer = rule?.(request) ?? `echo ${request.word ?? "nothing"}`;
-    if ((JSON.parse(body) as { stream?: boolean }).stream === true) await sendStream(res, answer);
+    if (typeof answer === "object" && "status" in answer) {
+      res.writeHead(answer.status, { "content-type": "application/json" });
+      res.end(JSON.stringify({ error: { message: answer.message, type: "scripted", code: null } }));
+    } else if ((JSON.parse(body) as { stream?: boolean }).stream === true) await sendStream(res, answer);
     else sendWhole(res, typeof answer === "string" ? answer : "");
   }
 }
@@ -111,6 +123,7 @@ function readRequest(body: string): ModelRequest {
       .filter(({ role }) => role === "tool")
       .map(wordsOf),
     tools: (tools ?? []).map((tool) => tool.function?.name ?? ""),
+    isAborted: false,
   };
 }
 
@@ -127,7 +140,7 @@ function picturesOf({ image_url }: ContentPart): Buffer[] {
 const base = { id: "chatcmpl-scripted", created: 1_700_000_000, model: "scripted" };
 const usage = { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 };
 
-async function sendStream(res: ServerResponse, answer: ModelAnswer): Promise<void> {
+async function sendStream(res: ServerResponse, answer: Exclude<ModelAnswer, Failure>): Promise<void> {
   const chunk = (delta: object, finish: string | null): string =>
     `data: ${JSON.stringify({ ...base, object: "chat.completion.chunk", choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`;
   res.writeHead(200, { "content-type": "text/event-stream" });
