@@ -19,12 +19,21 @@ export interface AccessQuestion {
   runtime: PluginRuntime;
   account: Account;
   envelope: MessageEnvelope;
+  /** The message asks to stop, by a word that is no command otherwise. */
+  stops?: boolean;
   /** The route the turn would take: OpenClaw binds its answer to it. */
   route: { agentId: string; sessionKey: string };
 }
 
 /** Asks OpenClaw's own resolver, so that policies, pairing, access groups and command rights work as in any channel. */
-export async function decideAccess({ cfg, runtime, account, envelope, route }: AccessQuestion): Promise<Access> {
+export async function decideAccess({
+  cfg,
+  runtime,
+  account,
+  envelope,
+  stops = false,
+  route,
+}: AccessQuestion): Promise<Access> {
   const { conversation, sender, text } = envelope.message;
   const group = conversation.kind === "group";
   const ingress = await resolveStableChannelMessageIngress({
@@ -57,9 +66,10 @@ export async function decideAccess({ cfg, runtime, account, envelope, route }: A
     // The list for direct messages may be `*` by default; it must never open a group that has a list of its own.
     groupAllowFromFallbackToAllowFrom: false,
     readStoreAllowFrom: () => pairing(runtime, account).readAllowFromStore(),
-    command: runtime.channel.text.hasControlCommand(text, cfg)
-      ? { allowTextCommands: true, hasControlCommand: true }
-      : false,
+    command:
+      stops || runtime.channel.text.hasControlCommand(text, cfg)
+        ? { allowTextCommands: true, hasControlCommand: true }
+        : false,
   });
   const { senderAccess, commandAccess, activationAccess } = ingress;
   if (senderAccess.decision === "pairing") return { kind: "pairing", reason: senderAccess.reasonCode };

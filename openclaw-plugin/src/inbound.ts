@@ -63,7 +63,7 @@ async function runTurn(
       accountId,
       peer: { kind: conversation.kind, id: conversation.kind === "group" ? conversation.id : sender.id },
     });
-    const access = await decideAccess({ cfg, runtime, account, envelope, route });
+    const access = await decideAccess({ cfg, runtime, account, envelope, stops, route });
     if (access.kind !== "allowed") return await turnAway(context, access, { envelope, entry });
     await new Turn(context, { envelope, entry, stops }).run(route, access);
     // A command that OpenClaw answers by itself, or a message it knew already, has no turn to adopt.

@@ -93,5 +93,71 @@ describe("several messages at a time with a real OpenClaw gateway", () => {
       expect(rig.answered(`echo ${word("gtwo")}`)).toBe(two);
       expect(rig.sim.sent.flatMap(({ mentions }) => mentions)).toEqual([]);
     });
+
+    test("what waited grows in a card of its own", async () => {
+      const goOn = slow(word("before"), `${mode} before it, `, "done");
+      await rig.say(`say ${word("before")}`);
+      await expect.poll(() => rig.card(`${mode} before it`), SOON).toBeDefined();
+      const end = slow(word("grows"), `${mode} grows `, "to its end");
+      const id = await rig.say(`say ${word("grows")}`);
+      await expect.poll(() => held(id), SOON).toBe(true);
+      goOn();
+
+      await expect.poll(() => rig.card(`${mode} grows`), SOON).toBeDefined();
+      const card = rig.card(`${mode} grows`)!;
+      end();
+      await expect.poll(() => card.flowStatus, SOON).toBe("3");
+      expect(textOf(card)).toBe(`${mode} grows to its end`);
+      expect(rig.answered(`${mode} grows to its end`)).toBe(id);
+      expect(rig.texts.filter((text) => text.includes(`${mode} grows`))).toHaveLength(1);
+    });
+
+    test("/stop ends the run and what its sender has waiting, and nobody else's", async () => {
+      slow(word("endless"), `${mode} goes on and on`, "");
+      await rig.say(`say ${word("endless")}`, { from: "staff001", group });
+      await expect.poll(() => rig.card(`${mode} goes on`), SOON).toBeDefined();
+      const card = rig.card(`${mode} goes on`)!;
+      const own = await rig.say(`say ${word("own")}`, { from: "staff001", group });
+      const other = await rig.say(`say ${word("other")}`, { from: "staff002", group });
+      await expect.poll(() => held(other), SOON).toBe(true);
+      // Not one of the bridge's own stop words: it goes on asking about what waits.
+      await rig.say("停止", { from: "staff001", group });
+
+      await expect.poll(() => card.flowStatus, SOON).toBe("3");
+      expect(textOf(card)).toBe(`${mode} goes on and on`);
+      expect(rig.model.requests.findLast(({ word: said }) => said === word("endless"))).toMatchObject({ isAborted: true });
+      await expect.poll(() => decision(own), SOON).toMatchObject({ status: 200, decision: "stopped" });
+      await expect.poll(() => rig.texts, SOON).toContain(`echo ${word("other")}`);
+      expect(rig.answered(`echo ${word("other")}`)).toBe(other);
+      expect(asked(word("own"))).toBe(0);
+    });
+
+    test("/stop of the bridge's own leaves nothing behind either", async () => {
+      slow(word("forever"), `${mode} without an end`, "");
+      await rig.say(`say ${word("forever")}`);
+      await expect.poll(() => rig.card(`${mode} without an end`), SOON).toBeDefined();
+      const card = rig.card(`${mode} without an end`)!;
+      const waiting = await rig.say(`say ${word("waiting")}`);
+      await expect.poll(() => held(waiting), SOON).toBe(true);
+      await rig.say("/stop");
+
+      await expect.poll(() => card.flowStatus, SOON).toBe("3");
+      await rig.say(`say ${word("later")}`);
+      await expect.poll(() => rig.texts, SOON).toContain(`echo ${word("later")}`);
+      expect(asked(word("waiting"))).toBe(0);
+    });
+
+    test.each(["/new", "/reset"])("%s in the middle ends what grows", async (command) => {
+      const name = word(command.slice(1));
+      slow(name, `${mode} before ${command}`, "");
+      await rig.say(`say ${name}`);
+      await expect.poll(() => rig.card(`${mode} before ${command}`), SOON).toBeDefined();
+      const card = rig.card(`${mode} before ${command}`)!;
+      await rig.say(command);
+
+      await expect.poll(() => card.flowStatus, SOON).toBe("3");
+      await rig.say(`say ${name}after`);
+      await expect.poll(() => rig.texts, SOON).toContain(`echo ${name}after`);
+    });
   });
 });
