@@ -1,5 +1,6 @@
 import type { PluginRuntime } from "openclaw/plugin-sdk/channel-core";
 import { type Bridge, authorization, reasonOf, withTimeout } from "./bridge-http.ts";
+import { reasonFor } from "./files-missing.ts";
 import type { EnvelopeMessage, EnvelopePart } from "./types.ts";
 
 const FETCH_TIMEOUT_MS = 60_000;
@@ -44,7 +45,10 @@ async function receivePart(
   part: EnvelopePart,
   missing: Map<EnvelopePart, string>,
 ): Promise<MediaFact | undefined> {
-  if (part.error) missing.set(part, part.error.detail || part.error.code);
+  if (part.error) {
+    context.bridge.log.info(`dingtalk: a ${part.type} is missing: ${part.error.code}: ${part.error.detail}`);
+    missing.set(part, reasonFor(part.error));
+  }
   if (!part.media) return undefined;
   try {
     const saved = await save(context, part.media);

@@ -1,4 +1,4 @@
-import type { PluginRuntime } from "openclaw/plugin-sdk/channel-core";
+import type { OpenClawConfig, PluginRuntime } from "openclaw/plugin-sdk/channel-core";
 import type { Access } from "./access.ts";
 import { CHANNEL } from "./accounts.ts";
 import type { ReceivedFiles } from "./files-in.ts";
@@ -9,6 +9,7 @@ export type Route = ReturnType<PluginRuntime["channel"]["routing"]["resolveAgent
 export type Allowed = Extract<Access, { kind: "allowed" }>;
 
 export interface ContextInput {
+  cfg: OpenClawConfig;
   runtime: PluginRuntime;
   accountId: string;
   envelope: MessageEnvelope;
@@ -20,11 +21,12 @@ export interface ContextInput {
 }
 
 /** The message as OpenClaw's agents see it. */
-export function contextOf({ runtime, accountId, envelope, route, access, files, timestamp }: ContextInput) {
+export function contextOf({ cfg, runtime, accountId, envelope, route, access, files, timestamp }: ContextInput) {
   const { id, message, replyTo } = envelope;
   const { conversation, sender } = message;
   const group = conversation.kind === "group";
   const body = textForAgent(message, files.missing);
+  const isCommand = message.text.startsWith("/") && runtime.channel.text.hasControlCommand(message.text, cfg);
   return runtime.channel.inbound.buildContext({
     channel: CHANNEL,
     accountId,
@@ -52,6 +54,8 @@ export function contextOf({ runtime, accountId, envelope, route, access, files, 
       ...(group && { mentions: { canDetectMention: true, wasMentioned: message.mentioned } }),
     },
     channelIngress: access.ingress,
+    // Named as one, a command such as /status or /approve is served beside a run that is going on.
+    ...(isCommand && { command: { kind: "text-slash" as const, authorized: access.commandAuthorized } }),
     ...(timestamp !== undefined && { timestamp }),
     ...quoteOf(message.quote, files),
   });

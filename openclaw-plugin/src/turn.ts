@@ -104,7 +104,7 @@ export class Turn {
           channel: CHANNEL,
           accountId,
           route,
-          ctxPayload: contextOf({ runtime, accountId, envelope: this.#envelope, route, access, files, timestamp }),
+          ctxPayload: contextOf({ cfg, runtime, accountId, envelope: this.#envelope, route, access, files, timestamp }),
           delivery: {
             deliver: (payload, info) => this.#deliver(payload, info),
             onError: (error) => bridge.log.error(`dingtalk: an answer to ${id} was not delivered: ${String(error)}`),

@@ -88,9 +88,22 @@ test.for([
   expect(fake.calls).toHaveLength(statuses.length);
 });
 
-test("one that never reached the bridge is missing for the bridge's reason", async () => {
-  const part = { type: "file", error: { code: "media_too_large", detail: "larger than 20 MB" } };
-  const { missing } = await receive(part);
-  expect(missing.get(part)).toBe("larger than 20 MB");
-  expect(fake.calls).toEqual([]);
-});
+test.each([
+  ["media_too_large", "larger than 20 MB", "it is too large"],
+  [
+    "media_not_fetched",
+    "dingtalk_quota_exhausted: 本月调用量已用尽 request_id 15r2e",
+    "the month's calls of DingTalk's API are used up",
+  ],
+  ["media_not_fetched", "not there within 60000 ms", "it could not be fetched from DingTalk"],
+  ["something_new", "未知错误", "it could not be fetched"],
+])(
+  "one that never reached the bridge (%s) is missing for a plain reason, and the log has the rest",
+  async (code, detail, reason) => {
+    const part = { type: "file", error: { code, detail } };
+    const { missing } = await receive(part);
+    expect(missing.get(part)).toBe(reason);
+    expect(fake.lines.join()).toContain(detail);
+    expect(fake.calls).toEqual([]);
+  },
+);

@@ -125,7 +125,9 @@ describe("several messages at a time with a real OpenClaw gateway", () => {
 
       await expect.poll(() => card.flowStatus, SOON).toBe("3");
       expect(textOf(card)).toBe(`${mode} goes on and on`);
-      expect(rig.model.requests.findLast(({ word: said }) => said === word("endless"))).toMatchObject({ isAborted: true });
+      expect(rig.model.requests.findLast(({ word: said }) => said === word("endless"))).toMatchObject({
+        isAborted: true,
+      });
       await expect.poll(() => decision(own), SOON).toMatchObject({ status: 200, decision: "stopped" });
       await expect.poll(() => rig.texts, SOON).toContain(`echo ${word("other")}`);
       expect(rig.answered(`echo ${word("other")}`)).toBe(other);
@@ -159,5 +161,111 @@ describe("several messages at a time with a real OpenClaw gateway", () => {
       await rig.say(`say ${name}after`);
       await expect.poll(() => rig.texts, SOON).toContain(`echo ${name}after`);
     });
+
+    test("a command beside a run is answered by itself, and the run goes on", async () => {
+      const goOn = slow(word("beside"), `${mode} beside, `, "to the end");
+      const run = await rig.say(`say ${word("beside")}`);
+      await expect.poll(() => rig.card(`${mode} beside`), SOON).toBeDefined();
+      const before = rig.texts.length;
+      const status = await rig.say("/status");
+      await expect.poll(() => rig.texts.length, SOON).toBe(before + 1);
+      expect(rig.answered(rig.texts.at(-1)!)).toBe(status);
+      goOn();
+
+      await expect.poll(() => rig.texts, SOON).toContain(`${mode} beside, to the end`);
+      expect(rig.answered(`${mode} beside, to the end`)).toBe(run);
+    });
+
+    test("the configuration of the channel changes in the middle: the answer arrives, and what waited too", async () => {
+      const goOn = slow(word("reload"), `${mode} before the change, `, "and after it");
+      await rig.say(`say ${word("reload")}`);
+      await expect.poll(() => rig.card(`${mode} before the change`), SOON).toBeDefined();
+      const waiting = await rig.say(`say ${word("behind")}`);
+      await expect.poll(() => held(waiting), SOON).toBe(true);
+      const announced = (): number => rig.gateway.log.split("account default: bridge at").length;
+      const starts = announced();
+      await rig.gateway.configure((config) => {
+        const { dingtalk } = config["channels"] as { dingtalk: object };
+        config["channels"] = { dingtalk: { ...dingtalk, botName: `Robot in ${mode} mode` } };
+      });
+      await expect.poll(announced, SOON).toBe(starts + 1);
+      goOn();
+
+      await expect.poll(() => rig.texts, SOON).toContain(`${mode} before the change, and after it`);
+      await expect.poll(() => rig.texts, SOON).toContain(`echo ${word("behind")}`);
+      expect(rig.texts.filter((text) => text === `echo ${word("behind")}`)).toHaveLength(1);
+      expect(asked(word("behind"))).toBe(1);
+    });
+  });
+
+  test("words that come while a tool runs are answered together with the first ones", async () => {
+    await setQueue("steer");
+    rig.model.answers.set("tool", ({ toolResults }) =>
+      toolResults.length === 0 ? { tool: "exec", args: { command: "sleep 3" } } : "done",
+    );
+    rig.model.answers.set("meanwhile", () => "both of it is done");
+    const first = await rig.say("say tool", { from: "staff001", group });
+    await expect.poll(() => asked("tool"), SOON).toBe(1);
+    const second = await rig.say("say meanwhile", { from: "staff002", group });
+
+    await expect.poll(() => rig.texts, SOON).toContain("both of it is done");
+    expect(rig.answered("both of it is done")).toBe(first);
+    await expect.poll(() => decision(second), SOON).toMatchObject({ status: 200, decision: "merged" });
+    expect(rig.texts.filter((text) => text === "both of it is done")).toHaveLength(1);
+  });
+
+  test("what a tool does is shown while it runs, and can be switched off", async () => {
+    const shown = (): unknown[] =>
+      rig.outbound.of("PUT /v1/streams").flatMap(({ body }) => (body["status"] === undefined ? [] : [body["status"]]));
+    rig.model.answers.set("shown", ({ toolResults }) =>
+      toolResults.length === 0 ? { tool: "exec", args: { command: "sleep 6" } } : "tool is done",
+    );
+    await rig.say("say shown");
+    await expect.poll(shown, SOON).toEqual(["🛠️ exec"]);
+    await expect.poll(() => rig.sim.cards.some((card) => textOf(card).includes("> 🛠️ exec")), SOON).toBe(true);
+    await expect.poll(() => rig.texts, SOON).toContain("tool is done");
+
+    const before = shown().length;
+    await rig.gateway.configure((config) => {
+      const { dingtalk } = config["channels"] as { dingtalk: object };
+      config["channels"] = { dingtalk: { ...dingtalk, streaming: { preview: { toolProgress: false } } } };
+    });
+    rig.model.answers.set("hidden", ({ toolResults }) =>
+      toolResults.length === 0 ? { tool: "exec", args: { command: "sleep 4" } } : "hidden tool is done",
+    );
+    await rig.say("say hidden");
+    await expect.poll(() => rig.texts, SOON).toContain("hidden tool is done");
+    expect(shown()).toHaveLength(before);
+  });
+
+  test("a model that fails is told of once, in plain words, at the end of what was shown", async () => {
+    rig.model.answers.set("refused", () => ({ status: 400, message: "scripted refusal" }));
+    const before = rig.texts.length;
+    const id = await rig.say("say refused");
+    await expect.poll(() => rig.texts.length, SOON).toBe(before + 1);
+    const told = rig.texts.at(-1)!;
+    expect(told).toMatch(/^⚠️ /);
+    expect(told).not.toMatch(/ at .*:\d+/);
+    expect(rig.answered(told)).toBe(id);
+  });
+
+  test("an agent that has nothing to say in a group says nothing", async () => {
+    rig.model.answers.set("silent", () => "NO_REPLY");
+    const [cards, before] = [rig.sim.cards.length, rig.texts.length];
+    const id = await rig.say("say silent", { group });
+    await expect.poll(() => decision(id), SOON).toMatchObject({ status: 200 });
+    await rig.say("say spoken", { group });
+    await expect.poll(() => rig.texts, SOON).toContain("echo spoken");
+    expect([rig.sim.cards.length, rig.texts.length]).toEqual([cards, before + 1]);
+  });
+
+  test("every message has a key of its own, of the envelope, the run and a count", () => {
+    const keys = rig.outbound.of("POST /v1/messages").map(({ key }) => key);
+    expect(new Set(keys).size).toBe(keys.length);
+    for (const key of keys) expect(key).toMatch(/^main:msg.+\/(?:turn|[0-9a-f-]{36})\/\d+$/);
+  });
+
+  test("DingTalk had nothing to complain about", () => {
+    expect(rig.sim.problems).toEqual([]);
   });
 });
