@@ -1,4 +1,6 @@
 import type { OpenClawConfig } from "openclaw/plugin-sdk/channel-core";
+import { readList } from "./allowlist.ts";
+import { type Groups, readGroups } from "./groups.ts";
 import { deriveToken, splitSharedToken } from "./token.ts";
 
 export const CHANNEL = "dingtalk";
@@ -39,6 +41,7 @@ export interface Account {
   allowFrom: string[];
   groupPolicy: GroupPolicy;
   groupAllowFrom: string[];
+  groups: Groups;
   /** Answers are shown while they grow. */
   streaming: boolean;
   /** While an answer is shown, what tools do is shown below it. */
@@ -104,7 +107,8 @@ export function resolveAccount(cfg: OpenClawConfig, accountId: string | null | u
     openByDefault: inherited("dmPolicy") === undefined && dmPolicy === "open",
     allowFrom: effectiveAllowFrom(dmPolicy, inherited("allowFrom")),
     groupPolicy: policy(inherited("groupPolicy"), ["allowlist"]),
-    groupAllowFrom: entries(inherited("groupAllowFrom")) ?? [],
+    groupAllowFrom: readList(inherited("groupAllowFrom")) ?? [],
+    groups: readGroups(inherited("groups")),
     streaming: isStreaming(inherited("streaming")),
     toolProgress: showsTools(inherited("streaming")),
     mentionSender: inherited("mentionSender") === true,
@@ -205,13 +209,7 @@ function derived(shared: string, appKey: string, appSecret: string): string[] {
  * list that is written down is taken as it stands, and an empty one allows nobody.
  */
 function effectiveAllowFrom(policy: DmPolicy, configured: unknown): string[] {
-  return entries(configured) ?? (policy === "open" ? ["*"] : []);
-}
-
-function entries(value: unknown): string[] | undefined {
-  if (value === undefined) return undefined;
-  if (!Array.isArray(value)) return [];
-  return (value as unknown[]).map((entry) => String(entry).trim()).filter((entry) => entry !== "");
+  return readList(configured) ?? (policy === "open" ? ["*"] : []);
 }
 
 /** A policy that is not known is closed, never the default: a misspelling must not open the door. */

@@ -1,5 +1,6 @@
 import type { OpenClawConfig } from "openclaw/plugin-sdk/channel-core";
 import { accountSections, channelSection } from "./accounts.ts";
+import { unknownGroupSettings } from "./groups.ts";
 
 /** Settings of `channels.dingtalk` that this plugin reads, directly under it and per account. */
 export const ACCOUNT_SETTINGS = [
@@ -129,8 +130,10 @@ export function unreadSettings(cfg: OpenClawConfig): UnreadSettings {
     if (!READ.has(key)) unread[FOREIGN.has(key) ? "foreign" : "unknown"].push(`${at}${key}`);
   };
   for (const key of Object.keys(section)) if (!TOP_LEVEL.has(key)) sort(key, "");
+  unread.unknown.push(...unknownGroupSettings(section["groups"]));
   for (const [id, account] of Object.entries(accountSections(section))) {
     for (const key of Object.keys(account)) sort(key, `accounts.${id}.`);
+    unread.unknown.push(...unknownGroupSettings(account["groups"], `accounts.${id}.groups`));
   }
   return unread;
 }

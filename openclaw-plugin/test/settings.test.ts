@@ -28,7 +28,9 @@ describe("the manifest", () => {
   });
 
   test("has a label for each, and hides each secret", () => {
-    const all = [...ACCOUNT_SETTINGS, ...TOP_LEVEL_SETTINGS, ...ACCOUNT_SETTINGS.map((key) => `accounts.*.${key}`)];
+    const ofGroups = ["enabled", "requireMention", "allowFrom", "agent"].map((key) => `groups.*.${key}`);
+    const ofAccounts = ACCOUNT_SETTINGS.map((key) => `accounts.*.${key}`);
+    const all = [...ACCOUNT_SETTINGS, ...TOP_LEVEL_SETTINGS, ...ofGroups, ...ofAccounts];
     expect(Object.keys(uiHints).sort()).toEqual(all.sort());
     expect(all.filter((key) => !uiHints[key]?.label)).toEqual([]);
     const secrets = all.filter((key) => /(?:Secret|Token)$/.test(key));
