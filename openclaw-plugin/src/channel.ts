@@ -13,8 +13,11 @@ import {
   listAccountIds,
   resolveAccount,
 } from "./accounts.ts";
-import { describeBridge, sendMessage } from "./bridge-client.ts";
+import { senderOf } from "./allowlist.ts";
+import { approvalCapability } from "./approvals.ts";
+import { describeBridge } from "./bridge-client.ts";
 import type { Log } from "./bridge-http.ts";
+import { Guard } from "./guard.ts";
 import type { Delivery, Hub } from "./hub.ts";
 import { runTurns } from "./inbound.ts";
 import { Mailbox } from "./mailbox.ts";
@@ -35,7 +38,8 @@ type Gateway = NonNullable<ChannelPlugin<Account>["gateway"]>;
 
 /** The channel as OpenClaw sees it. */
 export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
-  const { env, userAgent, log } = options;
+  const { env, userAgent } = options;
+  const guard = new Guard(options);
   const account = (cfg: OpenClawConfig, accountId?: string | null): Account => resolveAccount(cfg, accountId, env);
   return createChatChannelPlugin<Account>({
     base: {
@@ -66,6 +70,7 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
           `set appKey and appSecret in channels.${CHANNEL}, or DINGTALK_APP_KEY and DINGTALK_APP_SECRET`,
         describeAccount: snapshot,
         resolveAllowFrom: ({ cfg, accountId }) => account(cfg, accountId).allowFrom,
+        formatAllowFrom: guard.formatAllowFrom,
         hasConfiguredState: ({ cfg }) => listAccountIds(cfg, env).some((id) => isConfigured(account(cfg, id))),
       },
       messaging: {
@@ -92,7 +97,10 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
           });
         },
       },
-      gateway: { startAccount: startAccount(options) },
+      gateway: { startAccount: startAccount(options, guard) },
+      groups: { resolveRequireMention: guard.resolveRequireMention },
+      status: { collectStatusIssues: guard.statusIssues },
+      approvalCapability,
     },
     security: {
       dm: {
@@ -100,20 +108,12 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
         resolvePolicy: (one) => one.dmPolicy,
         resolveAllowFrom: (one) => one.allowFrom,
         defaultPolicy: "open",
+        policyPathSuffix: "dmPolicy",
+        normalizeEntry: (entry) => senderOf(entry) ?? "",
       },
+      collectWarnings: guard.collectWarnings,
     },
-    pairing: {
-      text: {
-        idLabel: "DingTalk user id",
-        message: "OpenClaw: you may use this robot now.",
-        notify: async ({ cfg, id, accountId, message }) => {
-          const content = { type: "text", text: message } as const;
-          const key = `pairing-approved/${id}/${crypto.randomUUID()}`;
-          const bridge = { account: account(cfg, accountId), userAgent, log };
-          await sendMessage(bridge, { message: { to: `user:${id}`, content }, key });
-        },
-      },
-    },
+    pairing: { idLabel: "DingTalk user id", notifyApproval: guard.notifyApproval },
     // The answer to a message that had to wait comes through the outbound adapter: it must say what it answers, too.
     threading: {
       resolveReplyToMode: () => "all",
@@ -130,26 +130,40 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
 }
 
 /** Runs an account until OpenClaw stops it. */
-function startAccount({ hub, env, userAgent, log }: ChannelOptions): NonNullable<Gateway["startAccount"]> {
+function startAccount(
+  { hub, env, userAgent, log }: ChannelOptions,
+  guard: Guard,
+): NonNullable<Gateway["startAccount"]> {
   return async ({ cfg, accountId, account, abortSignal, setStatus }) => {
     const runtime = hub.runtime;
     if (!runtime) throw new Error("dingtalk: OpenClaw has not given the plugin its runtime");
     noteSettings(log, cfg, account, env);
+    guard.notes.say(cfg, account);
     const mailbox = new Mailbox<Delivery>();
     const stop = (): void => hub.close(accountId, mailbox);
     abortSignal.addEventListener("abort", stop, { once: true });
     try {
       hub.open(accountId, mailbox);
       if (abortSignal.aborted) stop();
+      const approvals = guard.watchApprovals(() => hub.config(), accountId, abortSignal);
       const turns = runTurns(
-        { hub, runtime, config: () => hub.config(), accountId, env, userAgent, log },
+        { hub, runtime, config: () => hub.config(), accountId, env, userAgent, log, guard },
         mailbox,
         abortSignal,
       );
-      setStatus({ ...snapshot(account), running: true, connected: true, lifecycle: "ready", lastError: null });
+      setStatus({
+        ...snapshot(account),
+        running: true,
+        connected: true,
+        lifecycle: "ready",
+        lastError: null,
+      });
+      guard.started(accountId, setStatus);
       await announce({ account, userAgent, log, signal: abortSignal });
       await turns;
+      await approvals;
     } finally {
+      guard.ended(accountId);
       abortSignal.removeEventListener("abort", stop);
       stop();
       setStatus({ ...snapshot(account), running: false, connected: false, lifecycle: "stopped" });

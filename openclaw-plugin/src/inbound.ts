@@ -1,13 +1,16 @@
 import type { OpenClawConfig, PluginRuntime } from "openclaw/plugin-sdk/channel-core";
-import { type Access, askForPairing, decideAccess } from "./access.ts";
+import { type Access, decideAccess } from "./access.ts";
 import { CHANNEL, type Environment, resolveAccount } from "./accounts.ts";
-import { sendMessage } from "./bridge-client.ts";
 import type { Log } from "./bridge-http.ts";
+import { DecisionLog } from "./decision-log.ts";
+import type { Guard } from "./guard.ts";
+import { withGroupAgent } from "./groups.ts";
 import type { Delivery, Hub } from "./hub.ts";
 import type { Entry } from "./ledger.ts";
 import type { Mailbox } from "./mailbox.ts";
+import { askForPairing } from "./pairing.ts";
+import type { PairingWatch } from "./pairing-watch.ts";
 import { loadStopWords } from "./stop-words.ts";
-import { contentOf } from "./text.ts";
 import { Turn, type TurnContext } from "./turn.ts";
 
 export interface TurnsContext {
@@ -19,6 +22,7 @@ export interface TurnsContext {
   env: Environment;
   userAgent: string;
   log: Log;
+  guard: Pick<Guard, "watch" | "admitted">;
 }
 
 /**
@@ -31,6 +35,7 @@ export async function runTurns(context: TurnsContext, mailbox: Mailbox<Delivery>
   const isStop = await loadStopWords();
   for await (const delivery of mailbox) {
     const { entry, envelope } = delivery;
+    const decisions = new DecisionLog(context.log, { accountId: context.accountId, envelope }, entry);
     const conversation = envelope.message.conversation.id;
     const stops = isStop(envelope.message.text);
     if (stops) context.hub.ledger.stop(entry);
@@ -39,7 +44,7 @@ export async function runTurns(context: TurnsContext, mailbox: Mailbox<Delivery>
     const turn = async (): Promise<void> => {
       await before?.first;
       if (signal.aborted) entry.note({ kind: "failed", reason: "the channel stopped" });
-      else if (!entry.stopped.aborted) await runTurn(context, { ...delivery, stops });
+      else if (!entry.stopped.aborted) await runTurn(context, { ...delivery, stops, decisions });
       if (last.get(conversation) === entry) last.delete(conversation);
     };
     // Owned by its entry: whatever happens to the turn ends in `note`, and the bridge hears of it.
@@ -49,8 +54,8 @@ export async function runTurns(context: TurnsContext, mailbox: Mailbox<Delivery>
 
 /** One message: decide who may speak, dispatch, and note how far it came. Never rejects. */
 async function runTurn(
-  { hub, runtime, config, accountId, env, userAgent, log }: TurnsContext,
-  { envelope, entry, stops }: Delivery & { stops: boolean },
+  { hub, runtime, config, accountId, env, userAgent, log, guard }: TurnsContext,
+  { envelope, entry, stops, decisions }: Delivery & { stops: boolean; decisions: DecisionLog },
 ): Promise<void> {
   try {
     const cfg = config();
@@ -58,13 +63,15 @@ async function runTurn(
     const context: TurnContext = { cfg, runtime, sessions: hub.sessions, bridge: { account, userAgent, log } };
     const { conversation, sender } = envelope.message;
     const route = runtime.channel.routing.resolveAgentRoute({
-      cfg,
+      cfg: withGroupAgent(cfg, account, conversation),
       channel: CHANNEL,
       accountId,
       peer: { kind: conversation.kind, id: conversation.kind === "group" ? conversation.id : sender.id },
     });
     const access = await decideAccess({ cfg, runtime, account, envelope, stops, route });
-    if (access.kind !== "allowed") return await turnAway(context, access, { envelope, entry });
+    if (access.kind !== "allowed") return await turnAway(context, access, { envelope, entry, watch: guard.watch });
+    decisions.admitted(access.reason);
+    if (conversation.kind === "direct") guard.admitted(route, sender.id);
     await new Turn(context, { envelope, entry, stops }).run(route, access);
     // A command that OpenClaw answers by itself, or a message it knew already, has no turn to adopt.
     if (!entry.standing) entry.note({ kind: "taken", decision: { decision: "accepted" } });
@@ -77,16 +84,9 @@ async function runTurn(
 
 async function turnAway(
   { runtime, bridge }: TurnContext,
-  access: Exclude<Access, { kind: "allowed" }>,
-  { envelope, entry }: Delivery,
+  { kind, reason }: Exclude<Access, { kind: "allowed" }>,
+  { envelope, entry, watch }: Delivery & { watch: PairingWatch },
 ): Promise<void> {
-  if (access.kind === "pairing") {
-    await askForPairing({ runtime, account: bridge.account, envelope }, async (text) => {
-      const message = { to: envelope.replyTo, inReplyTo: envelope.id, content: contentOf(text) };
-      await sendMessage(bridge, { message, key: `${envelope.id}/pairing/0` });
-    });
-  }
-  const decision = access.kind === "skipped" ? "skipped" : "denied";
-  bridge.log.info(`dingtalk: message ${envelope.id} ${decision}: ${access.reason}`);
-  entry.note({ kind: "taken", decision: { decision, reason: `${decision}: ${access.reason}` } });
+  if (kind === "pairing") await askForPairing({ runtime, bridge, envelope, watch });
+  entry.note({ kind: "taken", decision: { decision: kind, reason: `${kind}: ${reason}` } });
 }

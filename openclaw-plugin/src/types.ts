@@ -48,7 +48,7 @@ export type Envelope = MessageEnvelope | OtherEnvelope;
 
 /** What became of an envelope; the bridge keeps `decision` and `reason` with the message and shows them. */
 export interface Decision {
-  decision: "accepted" | "denied" | "skipped" | "merged" | "stopped";
+  decision: "accepted" | "denied" | "skipped" | "merged" | "pairing" | "stopped";
   reason?: string;
   runId?: string;
 }

@@ -157,7 +157,7 @@ describe("DingTalk, bridge, plugin and a real OpenClaw gateway", () => {
     await sim.say({ from: "staff001", text: "say allowed" });
 
     await expect.poll(texts, SOON).toContain("echo allowed");
-    await expect.poll(() => gateway.log, SOON).toContain("denied: dm_policy_not_allowlisted");
+    await expect.poll(() => gateway.log, SOON).toContain("decision=denied reason=dm_policy_not_allowlisted");
     expect(model.requests.filter(({ prompt }) => prompt.includes("forbidden"))).toEqual([]);
     expect(texts()).not.toContain("echo forbidden");
     await expect.poll(() => openMessages(bridge), SOON).toEqual({ open: 0, deadLetters: 0 });

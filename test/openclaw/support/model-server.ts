@@ -16,6 +16,8 @@ interface ChatMessage {
 
 /** One request that OpenClaw sent to the model. */
 export interface ModelRequest {
+  /** Its id, as OpenClaw asked for it. */
+  model: string;
   /** The last thing a person said, with whatever OpenClaw put around it. */
   prompt: string;
   /** The word after the last `say` of the conversation: also there when OpenClaw goes on with an interrupted turn. */
@@ -105,7 +107,8 @@ export class ModelServer {
 }
 
 function readRequest(body: string): ModelRequest {
-  const { messages, tools } = JSON.parse(body) as {
+  const { model, messages, tools } = JSON.parse(body) as {
+    model: string;
     messages: ChatMessage[];
     tools?: { function?: { name: string } }[];
   };
@@ -114,6 +117,7 @@ function readRequest(body: string): ModelRequest {
   const said = messages.filter((message) => message.role === "user" && !wordsOf(message).includes(own));
   const last = messages.lastIndexOf(said.at(-1)!);
   return {
+    model,
     prompt: said.length > 0 ? wordsOf(said.at(-1)!) : "",
     word: said.map((message) => /\bsay (\w+)/.exec(wordsOf(message))?.[1]).findLast((word) => word !== undefined),
     context: messages.map(wordsOf).join("\n"),
