@@ -1,16 +1,4 @@
-import type { Account } from "./accounts.ts";
-import {
-  type Bridge,
-  type Json,
-  authorization,
-  hasId,
-  insist,
-  noBody,
-  readJson,
-  reasonOf,
-  tryOnce,
-  withTimeout,
-} from "./bridge-http.ts";
+import { type Bridge, type Json, hasId, insist, noBody, tryOnce } from "./bridge-http.ts";
 
 const UPLOAD_TIMEOUT_MS = 300_000;
 const ACTIVITY_TIMEOUT_MS = 5_000;
@@ -40,16 +28,57 @@ export interface OutboundMessage extends Target {
   mentions?: { userIds: string[] };
 }
 
+/** One intent to send. */
+export interface Sending {
+  message: OutboundMessage;
+  key: string;
+}
+
+/** What the bridge says of a message (contract, `GET /v1/messages/:id`); just taken, it is `queued`. */
+export interface MessageState {
+  id: string;
+  status: "queued" | "sending" | "retrying" | "delivered" | "cancelled" | "dead";
+  /** DingTalk may have it though nobody knows. */
+  uncertain: boolean;
+  /** DingTalk's own receipts, of parts that have one. */
+  receipts: string[];
+  /** How many parts were delivered. */
+  delivered: number;
+  error?: { code: string; detail: string };
+}
+
 /**
- * Hands a message to the bridge and returns the bridge's id for it: from then on it is on the bridge's disk. `key` is one intent to
- * send. Throws what `insist` throws.
+ * Hands a message to the bridge and returns the bridge's id for it: from then on it is on the bridge's disk. Throws what `insist`
+ * throws.
  */
-export async function sendMessage(
-  bridge: Bridge,
-  { message, key }: { message: OutboundMessage; key: string },
-): Promise<string> {
+export async function sendMessage(bridge: Bridge, sending: Sending): Promise<string> {
+  return idOf(await postMessage(bridge, sending));
+}
+
+/** The same, and waits at most `waitS` seconds for what becomes of it; not at all when undefined. Throws what `insist` throws. */
+export async function sendAndWait(bridge: Bridge, sending: Sending, waitS: number | undefined): Promise<MessageState> {
+  return stateOf(await postMessage(bridge, sending, waitS));
+}
+
+async function postMessage(bridge: Bridge, { message, key }: Sending, waitS?: number): Promise<Json> {
   const body = (): Json => ({ account: bridge.account.bridgeAccount, ...message });
-  return idOf(await insist(bridge, { method: "POST", path: "/v1/messages", key, body, isAnswer: hasId }));
+  const wait = waitS !== undefined && { waitS };
+  return await insist(bridge, { method: "POST", path: "/v1/messages", key, body, isAnswer: hasId, ...wait });
+}
+
+const STATES = ["queued", "sending", "retrying", "delivered", "cancelled", "dead"] as const;
+
+function stateOf(answer: Json): MessageState {
+  const parts = Array.isArray(answer["parts"]) ? (answer["parts"] as { receipt?: unknown }[]) : [];
+  const error = answer["error"] as { code?: unknown; detail?: unknown } | undefined;
+  return {
+    id: idOf(answer),
+    status: STATES.find((one) => one === answer["status"]) ?? "queued",
+    uncertain: answer["uncertain"] === true,
+    receipts: parts.flatMap(({ receipt }) => (typeof receipt === "string" ? [receipt] : [])),
+    delivered: parts.length,
+    ...(error && { error: { code: String(error.code), detail: String(error.detail) } }),
+  };
 }
 
 /** Brings a file to the bridge. `mimeType` is the bridge's finding from the content. Throws what `insist` throws. */
@@ -74,34 +103,6 @@ export async function sayActivity(bridge: Bridge, inReplyTo: string, state: "wor
   const body = (): Json => ({ inReplyTo, state });
   const timeoutMs = ACTIVITY_TIMEOUT_MS;
   await tryOnce(bridge, { method: "PUT", path: "/v1/activity", body, timeoutMs, isAnswer: noBody });
-}
-
-/** What the log says about the bridge when the channel starts. */
-export async function describeBridge(
-  account: Account,
-  userAgent: string,
-  signal: AbortSignal,
-): Promise<{ ok: boolean; text: string }> {
-  const at = `bridge at ${account.bridgeUrl}`;
-  try {
-    const options = { headers: authorization(account, userAgent), signal: withTimeout(signal, 5_000) };
-    const status = await fetch(`${account.bridgeUrl}/v1/status`, options);
-    if (status.status === 401 || status.status === 403) {
-      return {
-        ok: false,
-        text: `${at} refuses this account's token: use the same App Key and App Secret, or the same BRIDGE_TOKEN, on both sides`,
-      };
-    }
-    const body = await readJson(status);
-    if (!status.ok || !body) return { ok: false, text: `${at} answers HTTP ${status.status}: is it dingtalk-bridge?` };
-    return { ok: true, text: typeof body["version"] === "string" ? `${at}, version ${body["version"]}` : at };
-  } catch (error) {
-    signal.throwIfAborted();
-    return {
-      ok: false,
-      text: `no ${at} (${reasonOf(error)}): start it with "npx dingtalk-bridge start"; no message is lost meanwhile`,
-    };
-  }
 }
 
 const idOf = (answer: Json): string => String(answer["id"]);

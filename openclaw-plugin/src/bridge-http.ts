@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Account } from "./accounts.ts";
+import { CONTRACT_HEADER, contractMismatch } from "./contract.ts";
+import { CONTRACT_VERSION } from "./types.ts";
 
 /** The caller of the bridge repeats a call with the same key for at least this long (contract, "Errors"). */
 const PATIENCE_MS = 15 * 60_000;
@@ -13,12 +15,23 @@ export interface Log {
   error(message: string): void;
 }
 
+/** Told how calls went, for the account's status. */
+export interface Traffic {
+  /** Something went out to the bridge. */
+  sent(): void;
+  /** A call was not answered, or not by the bridge. */
+  failed(): void;
+}
+
 /** The bridge as one account sees it. */
 export interface Bridge {
   account: Account;
   userAgent: string;
   log: Log;
   signal?: AbortSignal | undefined;
+  /** Of `insist`; shorter than the contract's where a person waits at a prompt. */
+  patienceMs?: number;
+  traffic?: Traffic | undefined;
 }
 
 export type Json = Record<string, unknown>;
@@ -33,6 +46,8 @@ export interface Call {
   key?: string;
   /** Of one try. */
   timeoutMs?: number;
+  /** Seconds that the bridge may take to say what became of a message, instead of answering as soon as it is stored. */
+  waitS?: number;
   /** What the bridge's own answer has; a page of something else that listens on that port has it not. */
   isAnswer: (body: Json) => boolean;
 }
@@ -58,7 +73,7 @@ export class BridgeRefusal extends Error {
 /** The bridge could not be reached for as long as patience lasts. */
 export class BridgeAway extends Error {
   constructor(account: Account, reason: string) {
-    super(`the bridge at ${account.bridgeUrl} did not take it: ${reason}`);
+    super(`the bridge at ${shownUrl(account)} did not take it: ${reason}`);
     this.name = "BridgeAway";
   }
 }
@@ -72,19 +87,21 @@ export const hasId = (body: Json): boolean => typeof body["id"] === "string";
  * when patience ends.
  */
 export async function insist(bridge: Bridge, call: Call): Promise<Json> {
-  const { account, log, signal } = bridge;
-  const deadline = performance.now() + PATIENCE_MS;
+  const { account, log, signal, patienceMs = PATIENCE_MS } = bridge;
+  const deadline = performance.now() + patienceMs;
   for (let attempt = 0; ; attempt += 1) {
     const answer = await tryOnce(bridge, call);
     if (answer.kind === "taken") {
-      if (attempt > 0) log.info(`dingtalk: the bridge at ${account.bridgeUrl} took it at try ${attempt + 1}`);
+      bridge.traffic?.sent();
+      if (attempt > 0) log.info(`dingtalk: the bridge at ${shownUrl(account)} took it at try ${attempt + 1}`);
       return answer.body;
     }
     if (answer.kind === "refused") throw answer.error;
+    bridge.traffic?.failed();
     const delay = Math.max(answer.afterMs ?? 0, backoff(attempt));
     if (performance.now() + delay > deadline) throw new BridgeAway(account, answer.reason);
     if (attempt === 0)
-      log.warn(`dingtalk: the bridge at ${account.bridgeUrl} cannot be reached, trying on: ${answer.reason}`);
+      log.warn(`dingtalk: the bridge at ${shownUrl(account)} cannot be reached, trying on: ${answer.reason}`);
     await sleep(delay, undefined, signal ? { signal } : {});
   }
 }
@@ -102,10 +119,11 @@ export async function tryOnce({ account, userAgent, signal }: Bridge, call: Call
         ...(body && !isForm && { "content-type": "application/json" }),
         // As the bridge escapes its own: a header holds no character beyond Latin-1.
         ...(call.key !== undefined && { "idempotency-key": encodeURI(call.key) }),
+        ...(call.waitS !== undefined && { prefer: `wait=${call.waitS}` }),
       },
       ...(body && { body: isForm ? body : JSON.stringify(body) }),
       redirect: "error",
-      signal: withTimeout(signal, call.timeoutMs ?? TRY_TIMEOUT_MS),
+      signal: withTimeout(signal, (call.timeoutMs ?? TRY_TIMEOUT_MS) + (call.waitS ?? 0) * 1_000),
     });
     return await readAnswer(response, call);
   } catch (error) {
@@ -116,6 +134,11 @@ export async function tryOnce({ account, userAgent, signal }: Bridge, call: Call
 
 async function readAnswer(response: Response, { isAnswer }: Call): Promise<Answer> {
   const body = await readJson(response);
+  const mismatch = contractMismatch(response.headers.get(CONTRACT_HEADER));
+  if (mismatch) {
+    const detail = `${mismatch.detail}; ${mismatch.mend}`;
+    return { kind: "refused", error: new BridgeRefusal(response.status, "unsupported_version", detail) };
+  }
   if (response.ok && isAnswer(body ?? {})) return { kind: "taken", body: body ?? {} };
   const reason = `HTTP ${response.status}`;
   // Anything else that listens on that port may answer 4xx too; only a problem document is the bridge's own word.
@@ -131,7 +154,17 @@ async function readAnswer(response: Response, { isAnswer }: Call): Promise<Answe
 }
 
 export function authorization(account: Account, userAgent: string): Record<string, string> {
-  return { authorization: `Bearer ${account.tokens[0] ?? ""}`, accept: "application/json", "user-agent": userAgent };
+  return {
+    authorization: `Bearer ${account.tokens[0] ?? ""}`,
+    accept: "application/json",
+    "user-agent": userAgent,
+    [CONTRACT_HEADER]: String(CONTRACT_VERSION),
+  };
+}
+
+/** The bridge's address without a password that somebody may have written into it. */
+export function shownUrl({ bridgeUrl }: Pick<Account, "bridgeUrl">): string {
+  return bridgeUrl.replace(/^(\w+:\/\/)[^/]*@/, "$1");
 }
 
 export function withTimeout(signal: AbortSignal | undefined, ms: number): AbortSignal {

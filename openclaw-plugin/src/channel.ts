@@ -15,17 +15,20 @@ import {
 } from "./accounts.ts";
 import { senderOf } from "./allowlist.ts";
 import { approvalCapability } from "./approvals.ts";
-import { describeBridge } from "./bridge-client.ts";
 import type { Log } from "./bridge-http.ts";
 import { Guard } from "./guard.ts";
 import type { Delivery, Hub } from "./hub.ts";
 import { runTurns } from "./inbound.ts";
 import { Mailbox } from "./mailbox.ts";
-import { TARGET_HINT, createOutbound, normalizeTarget } from "./outbound.ts";
+import { createOutbound } from "./outbound.ts";
+import { type BridgeReport, describeProbe, probeBridge } from "./probe.ts";
 import { deleteAccount, setAccountEnabled } from "./setup-config.ts";
 import { createSetup } from "./setup-flags.ts";
 import { createSetupWizard } from "./setup-wizard.ts";
 import { noteSettings } from "./start-notes.ts";
+import { BridgeWatch, buildAccountSnapshot, snapshotOf } from "./status.ts";
+import { TARGET_HINT, isDirect, looksLikeTarget, normalizeTarget, targetOfSession } from "./targets.ts";
+import { collectStatusIssues } from "./warnings.ts";
 
 export interface ChannelOptions {
   hub: Hub;
@@ -41,6 +44,7 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
   const { env, userAgent } = options;
   const guard = new Guard(options);
   const account = (cfg: OpenClawConfig, accountId?: string | null): Account => resolveAccount(cfg, accountId, env);
+  const watches = new Map<string, BridgeWatch>();
   return createChatChannelPlugin<Account>({
     base: {
       id: CHANNEL,
@@ -51,6 +55,8 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
         docsPath: "/channels/dingtalk",
         blurb: "DingTalk robots in Stream mode through the dingtalk-bridge daemon.",
         markdownCapable: true,
+        // A session's key has the id in lower case; the session itself knows where it was spoken.
+        preferSessionLookupForAnnounceTarget: true,
       },
       capabilities: { chatTypes: ["direct", "group"], media: true },
       setup: createSetup({ env, userAgent }),
@@ -62,13 +68,13 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
         defaultAccountId: (cfg) => defaultAccountId(cfg, env),
         setAccountEnabled: ({ cfg, accountId, enabled }) => setAccountEnabled(cfg, accountId, enabled),
         deleteAccount: ({ cfg, accountId }) => deleteAccount(cfg, accountId),
-        inspectAccount: (cfg, accountId) => snapshot(account(cfg, accountId)),
+        inspectAccount: (cfg, accountId) => snapshotOf(account(cfg, accountId)),
         isEnabled: (one) => one.enabled,
         isConfigured,
         unconfiguredReason: (one) =>
           one.credentialsProblem ??
           `set appKey and appSecret in channels.${CHANNEL}, or DINGTALK_APP_KEY and DINGTALK_APP_SECRET`,
-        describeAccount: snapshot,
+        describeAccount: snapshotOf,
         resolveAllowFrom: ({ cfg, accountId }) => account(cfg, accountId).allowFrom,
         formatAllowFrom: guard.formatAllowFrom,
         hasConfiguredState: ({ cfg }) => listAccountIds(cfg, env).some((id) => isConfigured(account(cfg, id))),
@@ -78,12 +84,13 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
         targetIdComparison: "case-sensitive",
         directTargetStyle: "user-prefixed",
         normalizeTarget,
-        inferTargetChatType: ({ to }) => (normalizeTarget(to)?.startsWith("user:") ? "direct" : "group"),
-        targetResolver: { looksLikeId: (raw) => normalizeTarget(raw) !== undefined, hint: TARGET_HINT },
+        inferTargetChatType: ({ to }) => (isDirect(to) ? "direct" : "group"),
+        targetResolver: { looksLikeId: looksLikeTarget, hint: TARGET_HINT },
+        resolveSessionTarget: ({ id }) => targetOfSession(id),
         resolveOutboundSessionRoute: ({ cfg, agentId, accountId, target }) => {
           const to = normalizeTarget(target);
           if (to === undefined) return null;
-          const kind = to.startsWith("user:") ? "direct" : "group";
+          const kind = isDirect(to) ? "direct" : "group";
           const peer = { kind, id: to.slice(to.indexOf(":") + 1) } as const;
           return buildChannelOutboundSessionRoute({
             cfg,
@@ -97,9 +104,16 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
           });
         },
       },
-      gateway: { startAccount: startAccount(options, guard) },
+      gateway: { startAccount: startAccount(options, guard, watches) },
       groups: { resolveRequireMention: guard.resolveRequireMention },
-      status: { collectStatusIssues: guard.statusIssues },
+      status: {
+        // In the gateway the running account looks, so that its status and its log know, too.
+        probeAccount: async ({ account: one, timeoutMs }): Promise<BridgeReport> =>
+          (await watches.get(one.accountId)?.check()) ?? (await probeBridge({ account: one, userAgent, timeoutMs })),
+        formatCapabilitiesProbe: ({ probe }) => describeProbe(probe),
+        buildAccountSnapshot,
+        collectStatusIssues: (accounts) => [...collectStatusIssues(accounts), ...guard.statusIssues(accounts)],
+      },
       approvalCapability,
     },
     security: {
@@ -125,14 +139,16 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
       ...options,
       runtime: () => options.hub.runtime,
       answering: (envelopeId) => options.hub.sessions.answering(envelopeId),
+      traffic: (accountId) => watches.get(accountId),
     }),
   });
 }
 
-/** Runs an account until OpenClaw stops it. */
+/** Runs an account until OpenClaw stops it. Messages wait in the bridge when it is away, so the channel starts anyway. */
 function startAccount(
   { hub, env, userAgent, log }: ChannelOptions,
   guard: Guard,
+  watches: Map<string, BridgeWatch>,
 ): NonNullable<Gateway["startAccount"]> {
   return async ({ cfg, accountId, account, abortSignal, setStatus }) => {
     const runtime = hub.runtime;
@@ -142,64 +158,32 @@ function startAccount(
     const mailbox = new Mailbox<Delivery>();
     const stop = (): void => hub.close(accountId, mailbox);
     abortSignal.addEventListener("abort", stop, { once: true });
+    const ended = new AbortController();
+    const signal = AbortSignal.any([abortSignal, ended.signal]);
+    const probe = () => probeBridge({ account, userAgent, signal });
+    const watch = new BridgeWatch({ account, probe, setStatus, log, signal });
+    watches.set(accountId, watch);
+    setStatus({ ...snapshotOf(account), running: true, lifecycle: "ready", lastError: null });
+    const watching = watch.run();
     try {
       hub.open(accountId, mailbox);
       if (abortSignal.aborted) stop();
       const approvals = guard.watchApprovals(() => hub.config(), accountId, abortSignal);
-      const turns = runTurns(
-        { hub, runtime, config: () => hub.config(), accountId, env, userAgent, log, guard },
+      guard.started(accountId, setStatus);
+      await runTurns(
+        { hub, runtime, config: () => hub.config(), accountId, env, userAgent, log, guard, traffic: watch },
         mailbox,
         abortSignal,
       );
-      setStatus({
-        ...snapshot(account),
-        running: true,
-        connected: true,
-        lifecycle: "ready",
-        lastError: null,
-      });
-      guard.started(accountId, setStatus);
-      await announce({ account, userAgent, log, signal: abortSignal });
-      await turns;
       await approvals;
     } finally {
       guard.ended(accountId);
+      ended.abort();
+      await watching;
+      if (watches.get(accountId) === watch) watches.delete(accountId);
       abortSignal.removeEventListener("abort", stop);
       stop();
-      setStatus({ ...snapshot(account), running: false, connected: false, lifecycle: "stopped" });
+      setStatus({ ...snapshotOf(account), running: false, connected: false, lifecycle: "stopped" });
     }
-  };
-}
-
-/** One line that says whether the bridge is there. Messages wait there when it is not, so the channel starts anyway. */
-async function announce({
-  account,
-  userAgent,
-  log,
-  signal,
-}: {
-  account: Account;
-  userAgent: string;
-  log: Log;
-  signal: AbortSignal;
-}): Promise<void> {
-  try {
-    const bridge = await describeBridge(account, userAgent, signal);
-    log[bridge.ok ? "info" : "warn"](`dingtalk: account ${account.accountId}: ${bridge.text}`);
-  } catch {
-    // Stopped while asking.
-  }
-}
-
-function snapshot(account: Account) {
-  return {
-    accountId: account.accountId,
-    enabled: account.enabled,
-    configured: isConfigured(account),
-    tokenStatus: isConfigured(account) ? "available" : "missing",
-    dmPolicy: account.dmPolicy,
-    allowFrom: account.allowFrom,
-    baseUrl: account.bridgeUrl,
-    ...(account.name !== undefined && { name: account.name }),
   };
 }

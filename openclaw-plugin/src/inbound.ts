@@ -1,7 +1,7 @@
 import type { OpenClawConfig, PluginRuntime } from "openclaw/plugin-sdk/channel-core";
 import { type Access, decideAccess } from "./access.ts";
 import { CHANNEL, type Environment, resolveAccount } from "./accounts.ts";
-import type { Log } from "./bridge-http.ts";
+import type { Bridge, Log, Traffic } from "./bridge-http.ts";
 import { DecisionLog } from "./decision-log.ts";
 import type { Guard } from "./guard.ts";
 import { withGroupAgent } from "./groups.ts";
@@ -23,6 +23,8 @@ export interface TurnsContext {
   userAgent: string;
   log: Log;
   guard: Pick<Guard, "watch" | "admitted">;
+  /** Told of everything that comes in or goes out. */
+  traffic?: Traffic & { received(): void };
 }
 
 /**
@@ -35,6 +37,7 @@ export async function runTurns(context: TurnsContext, mailbox: Mailbox<Delivery>
   const isStop = await loadStopWords();
   for await (const delivery of mailbox) {
     const { entry, envelope } = delivery;
+    context.traffic?.received();
     const decisions = new DecisionLog(context.log, { accountId: context.accountId, envelope }, entry);
     const conversation = envelope.message.conversation.id;
     const stops = isStop(envelope.message.text);
@@ -54,13 +57,14 @@ export async function runTurns(context: TurnsContext, mailbox: Mailbox<Delivery>
 
 /** One message: decide who may speak, dispatch, and note how far it came. Never rejects. */
 async function runTurn(
-  { hub, runtime, config, accountId, env, userAgent, log, guard }: TurnsContext,
+  { hub, runtime, config, accountId, env, userAgent, log, guard, traffic }: TurnsContext,
   { envelope, entry, stops, decisions }: Delivery & { stops: boolean; decisions: DecisionLog },
 ): Promise<void> {
   try {
     const cfg = config();
     const account = resolveAccount(cfg, accountId, env);
-    const context: TurnContext = { cfg, runtime, sessions: hub.sessions, bridge: { account, userAgent, log } };
+    const bridge: Bridge = { account, userAgent, log, traffic };
+    const context: TurnContext = { cfg, runtime, sessions: hub.sessions, bridge };
     const { conversation, sender } = envelope.message;
     const route = runtime.channel.routing.resolveAgentRoute({
       cfg: withGroupAgent(cfg, account, conversation),

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { OpenClawConfig } from "openclaw/plugin-sdk/channel-core";
 import { type Account, type Environment, isConfigured, listAccountIds, resolveAccount } from "./accounts.ts";
+import { CONTRACT_HEADER, contractMismatch } from "./contract.ts";
 import { readEnvelope } from "./envelope.ts";
 import type { Hub } from "./hub.ts";
 import type { Standing } from "./ledger.ts";
@@ -54,6 +55,8 @@ async function answer(options: RouteOptions, req: IncomingMessage, res: ServerRe
   }
   if (req.method === "GET") return json(res, 200, greeting(options, known));
 
+  const mismatch = contractMismatch(req.headers[CONTRACT_HEADER]);
+  if (mismatch) return problem(res, 400, "unsupported_version", `${mismatch.detail}; ${mismatch.mend}`);
   const body = await readBody(req);
   if (body === undefined) return problem(res, 413, "invalid_envelope", `an envelope has at most ${BODY_LIMIT} bytes`);
   let envelope: Envelope;

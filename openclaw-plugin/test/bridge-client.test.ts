@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { resolveAccount } from "../src/accounts.ts";
-import { describeBridge, sendMessage } from "../src/bridge-client.ts";
+import { sendMessage } from "../src/bridge-client.ts";
 import { BridgeRefusal } from "../src/bridge-http.ts";
 
 type Answer = { status: number; body: object; type?: string };
@@ -99,20 +99,4 @@ test("a problem document of the bridge ends it", async () => {
   expect(error).toBeInstanceOf(BridgeRefusal);
   expect(error).toMatchObject({ status: 422, code: "no_route" });
   expect(calls).toHaveLength(1);
-});
-
-test.for([
-  [{ status: 200, body: { version: "1.2.3" } }, true, "version 1.2.3"],
-  [{ status: 401, body: {}, type: PROBLEM }, false, "same BRIDGE_TOKEN"],
-  [{ status: 404, body: {}, type: "text/html" }, false, "is it dingtalk-bridge?"],
-] as const)("a bridge that answers %j is described", async ([answer, ok, text]) => {
-  script = [answer];
-  const description = await describeBridge(account(), "test", AbortSignal.timeout(5_000));
-  expect(description).toEqual({ ok, text: expect.stringContaining(text) });
-});
-
-test("a bridge that does not run is described with the way to start it", async () => {
-  const gone = { ...account(), bridgeUrl: "http://127.0.0.1:1" };
-  const { ok, text } = await describeBridge(gone, "test", AbortSignal.timeout(5_000));
-  expect([ok, text]).toEqual([false, expect.stringContaining("dingtalk-bridge start")]);
 });

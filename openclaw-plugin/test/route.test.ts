@@ -72,11 +72,11 @@ const envelope = (id: string, account = "main"): object => ({
   reply: { to: "user:staff001", inReplyTo: id },
 });
 
-async function call(method: string, token: string, body?: object | string) {
+async function call(method: string, token: string, body?: object | string, headers: Record<string, string> = {}) {
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/dingtalk/events`;
   const response = await fetch(url, {
     method,
-    headers: { authorization: `Bearer ${token}` },
+    headers: { authorization: `Bearer ${token}`, ...headers },
     ...(body !== undefined && { body: typeof body === "string" ? body : JSON.stringify(body) }),
   });
   return {
@@ -120,6 +120,22 @@ describe("the handshake", () => {
 });
 
 describe("what is not taken", () => {
+  test.for([
+    ["2", 400],
+    ["nonsense", 400],
+    ["1", 200],
+    ["1.3", 200],
+  ] as const)("an envelope under contract %j is answered %j", async ([contract, status]) => {
+    const body = { ...envelope("c"), type: "event" };
+    const answer = await call("POST", MAIN, body, { "x-bridge-contract": contract });
+    expect(answer.status).toBe(status);
+    if (status === 400) {
+      expect(answer.body["code"]).toBe("unsupported_version");
+      expect(answer.body["detail"]).toMatch(/contract ".+", this plugin 1; .*(?:install|update)/);
+    }
+    expect((await call("GET", MAIN, undefined, { "x-bridge-contract": contract })).status).toBe(200);
+  });
+
   test.for([
     ["no JSON", "{", 400, "invalid_envelope"],
     ["a list", "[]", 400, "invalid_envelope"],

@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
 import { contentOf, quotedText, textForAgent } from "../src/text.ts";
-import { normalizeTarget } from "../src/outbound.ts";
 
 const message = {
   sentAt: 0,
@@ -38,18 +37,4 @@ test.for([
   ["| a | b |\n| - | - |", "markdown"],
 ] as const)("%j is sent as %s", ([text, type]) => {
   expect(contentOf(text)).toEqual({ type, text });
-});
-
-test.for([
-  ["user:Staff001", "user:Staff001"],
-  ["dingtalk:user:Staff001", "user:Staff001"],
-  ["conversation:cidAbC+/==", "conversation:cidAbC+/=="],
-  ["group:cidAbC==", "conversation:cidAbC=="],
-  ["cidAbC==", "conversation:cidAbC=="],
-  ["Staff001", "user:Staff001"],
-  ["two words", undefined],
-  ["user:", undefined],
-  ["", undefined],
-] as const)("target %j is %j", ([raw, target]) => {
-  expect(normalizeTarget(raw)).toBe(target);
 });

@@ -17,6 +17,7 @@ export interface FakeAnswer {
   status: number;
   body?: object | Buffer;
   type?: string;
+  headers?: Record<string, string>;
   /** The answer waits for it. */
   after?: Promise<unknown>;
 }
@@ -72,9 +73,9 @@ export class FakeBridge {
     const text = bytes.toString("latin1");
     this.calls.push({ what, headers: req.headers, body: isJson ? JSON.parse(bytes.toString()) : text });
     const scripted = [...this.script].find(([begin]) => what.startsWith(begin))?.[1].shift();
-    const { status, body, type = "application/json", after } = scripted ?? this.#usual(what);
+    const { status, body, type = "application/json", headers, after } = scripted ?? this.#usual(what);
     await after;
-    res.writeHead(status, { "content-type": type });
+    res.writeHead(status, { "content-type": type, ...headers });
     res.end(body instanceof Buffer ? body : body && JSON.stringify(body));
   }
 
