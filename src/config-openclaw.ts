@@ -94,7 +94,7 @@ function listAccounts(top: Section, accounts: Section, here: Here): Account[] {
       id,
       own: section,
       above: isDefault(id) ? top : {},
-      section: isDefault(id) ? { ...top, ...section } : section,
+      section: isDefault(id) ? ownFirst(top, section) : section,
       inherited,
       place,
       inheritedPlace,
@@ -114,6 +114,15 @@ function listAccounts(top: Section, accounts: Section, here: Here): Account[] {
     listed.unshift(...listed.splice(-1));
   }
   return listed;
+}
+
+/** As the plugin has it: a key of the account hides the top level's key under either name, and the same for the secret. */
+function ownFirst(top: Section, section: Section): Section {
+  const shared = { ...top };
+  for (const names of Object.values(KEYS)) {
+    if (names.some((name) => own(section, name) !== undefined)) for (const name of names) delete shared[name];
+  }
+  return { ...shared, ...section };
 }
 
 const isDefault = (id: string): boolean => id === "default" || id === "main";
@@ -152,7 +161,7 @@ function readAccount(account: Account, here: Here): Candidate {
 
 /** A name at the top level is that of the default account alone. */
 function botNameOf({ own: account, above }: Account): { botName?: string } {
-  const names = [own(account, "botName"), own(account, "name"), own(above, "botName")];
+  const names = [own(account, "botName"), own(account, "name"), own(above, "botName"), own(above, "name")];
   const name = names.find((one) => typeof one === "string" && !isBlank(one));
   return typeof name === "string" ? { botName: name.trim() } : {};
 }

@@ -126,7 +126,7 @@ describe("bridge and plugin see the same accounts", () => {
       fc.property(account, accounts, (top, below) => {
         const dingtalk = { ...top, accounts: below };
         const isDisputed = ({ name }: Seen): boolean =>
-          disputed(name === "main" ? { ...top, ...below["main"] } : (below[name] ?? {}));
+          disputed(name === "main" ? ownFirst(top, below["main"] ?? {}) : (below[name] ?? {}));
         const all = ofPlugin(dingtalk);
         // A disabled account that cannot be read is nobody's.
         const counted = all.filter((one) => one.enabled || (one.tokens.length > 0 && !isDisputed(one)));
@@ -146,12 +146,20 @@ describe("bridge and plugin see the same accounts", () => {
   });
 });
 
+const NAMES = [
+  ["appKey", "clientId"],
+  ["appSecret", "clientSecret"],
+];
+
+/** A credential of the account hides that of the top level, whatever it is called. */
+function ownFirst(top: Section, own: Section): Section {
+  const hidden = NAMES.filter((names) => names.some((name) => own[name] !== undefined)).flat();
+  return { ...Object.fromEntries(Object.entries(top).filter(([name]) => !hidden.includes(name))), ...own };
+}
+
 /** Two names of one credential that say different things: the plugin takes one, the bridge asks. */
 function disputed(section: Section): boolean {
-  return [
-    ["appKey", "clientId"],
-    ["appSecret", "clientSecret"],
-  ].some((names) => {
+  return NAMES.some((names) => {
     const values = names.map((name) => section[name]).filter((value) => typeof value === "string" && value !== "");
     return new Set(values).size > 1;
   });
