@@ -170,8 +170,9 @@ function startAccount(
       if (abortSignal.aborted) stop();
       const approvals = guard.watchApprovals(() => hub.config(), accountId, abortSignal);
       guard.started(accountId, setStatus);
+      const { lanes } = hub;
       await runTurns(
-        { hub, runtime, config: () => hub.config(), accountId, env, userAgent, log, guard, traffic: watch },
+        { hub, runtime, lanes, config: () => hub.config(), accountId, env, userAgent, log, guard, traffic: watch },
         mailbox,
         abortSignal,
       );

@@ -1,5 +1,6 @@
 import type { OpenClawConfig, PluginRuntime } from "openclaw/plugin-sdk/channel-core";
 import type { Log } from "./bridge-http.ts";
+import { Lanes } from "./compat.ts";
 import { type Entry, Ledger } from "./ledger.ts";
 import type { Mailbox } from "./mailbox.ts";
 import { Sessions } from "./sessions.ts";
@@ -24,6 +25,7 @@ interface HostLogger {
 export class Hub {
   readonly ledger = new Ledger();
   readonly sessions = new Sessions();
+  readonly lanes = new Lanes();
   readonly #running = new Map<string, Mailbox<Delivery>>();
   #runtime: PluginRuntime | undefined;
   #logger: HostLogger | undefined;

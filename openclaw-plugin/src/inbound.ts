@@ -2,6 +2,7 @@ import type { OpenClawConfig, PluginRuntime } from "openclaw/plugin-sdk/channel-
 import { type Access, decideAccess } from "./access.ts";
 import { CHANNEL, type Environment, resolveAccount } from "./accounts.ts";
 import type { Bridge, Log, Traffic } from "./bridge-http.ts";
+import type { Lanes } from "./compat.ts";
 import { DecisionLog } from "./decision-log.ts";
 import type { Guard } from "./guard.ts";
 import { withGroupAgent } from "./groups.ts";
@@ -16,6 +17,7 @@ import { Turn, type TurnContext } from "./turn.ts";
 export interface TurnsContext {
   hub: Pick<Hub, "ledger" | "sessions">;
   runtime: PluginRuntime;
+  lanes: Lanes;
   /** As it is now: a policy that was tightened holds for the next message, not only when the channel has restarted. */
   config: () => OpenClawConfig;
   accountId: string;
@@ -44,14 +46,16 @@ export async function runTurns(context: TurnsContext, mailbox: Mailbox<Delivery>
     if (stops) context.hub.ledger.stop(entry);
     const before = stops ? undefined : last.get(conversation);
     last.set(conversation, entry);
-    const turn = async (): Promise<void> => {
+    const turn = async (own: Entry): Promise<void> => {
       await before?.first;
-      if (signal.aborted) entry.note({ kind: "failed", reason: "the channel stopped" });
-      else if (!entry.stopped.aborted) await runTurn(context, { ...delivery, stops, decisions });
+      if (signal.aborted) own.note({ kind: "failed", reason: "the channel stopped" });
+      else if (!own.stopped.aborted) await runTurn(context, { envelope, entry: own, stops, decisions });
       if (last.get(conversation) === entry) last.delete(conversation);
     };
     // Owned by its entry: whatever happens to the turn ends in `note`, and the bridge hears of it.
-    void turn();
+    const lane = `${context.accountId} ${conversation}`;
+    const place = { lane, overtakes: stops, entry };
+    void context.lanes.run(context.runtime, place, turn);
   }
 }
 

@@ -2,6 +2,7 @@ import type { OpenClawConfig, PluginRuntime } from "openclaw/plugin-sdk/channel-
 import { CHANNEL } from "./accounts.ts";
 import { Activity } from "./activity.ts";
 import type { Bridge } from "./bridge-http.ts";
+import { inboundRun } from "./compat.ts";
 import { type ReceivedFiles, receiveFiles } from "./files-in.ts";
 import type { Delivery } from "./hub.ts";
 import type { Entry } from "./ledger.ts";
@@ -87,7 +88,7 @@ export class Turn {
     const { accountId } = bridge.account;
     // OpenClaw ignores what was written before a request to stop, by these times, and in a group that would be others' words too.
     const timestamp = this.#stops ? undefined : message.sentAt;
-    const result = await runtime.channel.inbound.run({
+    const result = await inboundRun(runtime)({
       channel: CHANNEL,
       accountId,
       raw: this.#envelope,

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { Child, until } from "./child.ts";
 import { freePort } from "./ports.ts";
 import { Terminal } from "./terminal.ts";
+import { atLeast, release } from "./release.ts";
 
-const HERE = join(import.meta.dirname, "..");
-const OPENCLAW = join(HERE, "node_modules", "openclaw", "openclaw.mjs");
-const PLUGIN = join(HERE, "..", "..", "openclaw-plugin");
+const OPENCLAW = join(release().folder, "node_modules", "openclaw", "openclaw.mjs");
+const PLUGIN = join(import.meta.dirname, "..", "..", "..", "openclaw-plugin");
 
 type Json = Record<string, unknown>;
 
@@ -52,7 +52,9 @@ export class Gateway {
 
   /** Installs the plugin, or the one in another folder, as a user does. */
   async installPlugin(folder = PLUGIN): Promise<string> {
-    return await this.cli("plugins", "install", "--link", "--force", "--accept-capabilities", folder);
+    // Older ones ask nothing, and `--link` with `--force` is an error there.
+    const consent = atLeast("2026.8.1") ? ["--force", "--accept-capabilities"] : [];
+    return await this.cli("plugins", "install", "--link", ...consent, folder);
   }
 
   /** Runs `openclaw …` and returns what it wrote; throws when it fails. */
