@@ -25,21 +25,28 @@ const NEEDED_BY_OLDER_PLAN = [
   "channel.reply.dispatchReplyWithBufferedBlockDispatcher",
 ] as const;
 
-/** What of OpenClaw's runtime is missing, by name; empty when the plugin can run. */
-export function missingFrom(runtime: unknown): string[] {
+/**
+ * Why the plugin cannot run in this OpenClaw, in one line that names what is missing and the mend. Undefined when nothing is missing.
+ * Releases from 2026.5 on keep the plugin out by themselves when they are older than package.json allows.
+ */
+export function misfit(runtime: unknown): string | undefined {
   const needed = takesRoutes(runtime) ? NEEDED : [...NEEDED, ...NEEDED_BY_OLDER_PLAN];
-  return needed.filter((path) => typeof at(runtime, path) !== "function");
+  const missing = needed.filter((path) => typeof at(runtime, path) !== "function");
+  if (missing.length === 0) return undefined;
+  const version = String(at(runtime, "version") ?? "of an unknown version");
+  const mend = isOlder(version)
+    ? "update OpenClaw (openclaw update)"
+    : "update the plugin (openclaw plugins install --force <folder or tarball of the newest dingtalk-bridge>)";
+  return (
+    `OpenClaw ${version} has no ${missing.join(", ")}, which this plugin needs; ` +
+    `the oldest OpenClaw that works is ${OLDEST_OPENCLAW}: ${mend}`
+  );
 }
 
-/** One line for the user of an OpenClaw that is too old. Undefined when nothing is missing. */
-export function tooOld(runtime: PluginRuntime): string | undefined {
-  const missing = missingFrom(runtime);
-  if (missing.length === 0) return undefined;
-  const version = at(runtime, "version");
-  return (
-    `dingtalk: OpenClaw ${typeof version === "string" ? version : "(unknown version)"} is too old for this plugin: ` +
-    `it has no ${missing.join(", ")}. Update OpenClaw to ${OLDEST_OPENCLAW} or newer: openclaw update`
-  );
+function isOlder(version: string): boolean {
+  const [own, oldest] = [version, OLDEST_OPENCLAW].map((one) => one.split(/[.-]/).map((part) => Number.parseInt(part)));
+  const at = oldest!.findIndex((part, index) => part !== own![index]);
+  return at >= 0 && !((own![at] ?? 0) > oldest![at]!);
 }
 
 type Run = PluginRuntime["channel"]["inbound"]["run"];
@@ -73,6 +80,7 @@ export function inboundRun(runtime: PluginRuntime): Run {
 function olderPlan(runtime: PluginRuntime, plan: Plan, onAdopted: () => unknown): Plan {
   const { session, reply } = runtime.channel;
   const { cfg, route, replyOptions } = plan;
+  let isAdopted = false;
   const older = {
     agentId: route.agentId,
     routeSessionKey: route.sessionKey,
@@ -83,7 +91,9 @@ function olderPlan(runtime: PluginRuntime, plan: Plan, onAdopted: () => unknown)
       ...replyOptions,
       onAgentRunStart: (runId: string): void => {
         replyOptions?.onAgentRunStart?.(runId);
-        onAdopted();
+        // Told again when another model is tried.
+        if (!isAdopted) onAdopted();
+        isAdopted = true;
       },
     },
   };

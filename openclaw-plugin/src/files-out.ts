@@ -42,13 +42,18 @@ export async function fileContent(bridge: Bridge, file: FileToSend): Promise<Fil
   }
   try {
     const loaded = await load(source);
-    const fileName = file.name ?? loaded.fileName ?? baseName(source);
+    const fileName = file.name ?? firstName(loaded.fileName ?? baseName(source));
     const { id, mimeType } = await uploadFile(bridge, { buffer: loaded.buffer, fileName });
     return { type: asDocument ? "file" : typeByMime(mimeType), media: { id }, fileName };
   } catch (error) {
     if (error instanceof BridgeAway) throw error;
     throw new FileRefusal(file.name ?? baseName(source), error);
   }
+}
+
+/** OpenClaw copies a file as `<name>---<uuid>.<extension>` before it is sent, and not every release tells the first name besides. */
+function firstName(name: string): string {
+  return name.replace(/(?<=.)---[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=\.[^.]*$|$)/i, "");
 }
 
 const TYPES = ["image", "audio", "video"] as const;

@@ -2,6 +2,7 @@ import { createRequire } from "node:module";
 import { defineChannelPluginEntry } from "openclaw/plugin-sdk/channel-core";
 import { CHANNEL } from "./accounts.ts";
 import { createChannel } from "./channel.ts";
+import { misfit } from "./compat.ts";
 import { Hub } from "./hub.ts";
 import { EVENTS_PATH, createRoute } from "./route.ts";
 
@@ -17,6 +18,8 @@ export default defineChannelPluginEntry({
   plugin: createChannel({ hub, env, userAgent: `${name}/${version}`, log: hub.log }),
   setRuntime: (runtime) => hub.attach(runtime),
   registerFull: (api) => {
+    const reason = misfit(api.runtime);
+    if (reason !== undefined) throw new Error(reason);
     hub.attach(api.runtime, api.logger);
     api.registerHttpRoute({
       path: EVENTS_PATH,

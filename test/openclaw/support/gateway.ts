@@ -31,7 +31,7 @@ export class Gateway {
   static async create(modelUrl: string): Promise<Gateway> {
     const home = await mkdtemp(join(tmpdir(), "dingtalk-bridge-openclaw-"));
     const gateway = new Gateway(home, await freePort(), modelUrl);
-    await mkdir(gateway.workspace);
+    await mkdir(gateway.workspace, { recursive: true });
     await gateway.#write(gateway.#baseConfig());
     return gateway;
   }
@@ -40,9 +40,9 @@ export class Gateway {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** Where the agent works. */
+  /** Where the agent works: in the state directory, as by default. Some releases read pictures from nowhere else. */
   get workspace(): string {
-    return join(this.#home, "workspace");
+    return join(this.#home, "state", "workspace");
   }
 
   /** Everything all its processes wrote. */

@@ -119,7 +119,8 @@ function readRequest(body: string): ModelRequest {
   return {
     model,
     prompt: said.length > 0 ? wordsOf(said.at(-1)!) : "",
-    word: said.map((message) => /\bsay (\w+)/.exec(wordsOf(message))?.[1]).findLast((word) => word !== undefined),
+    // One message may hold the words of an interrupted turn, those of the next one, and OpenClaw's own ("… say so").
+    word: said.flatMap((message) => [...wordsOf(message).matchAll(/(?:^|[\]:] )say (\w+)/gm)]).at(-1)?.[1],
     context: messages.map(wordsOf).join("\n"),
     images: messages.flatMap(({ content }) => (Array.isArray(content) ? content.flatMap(picturesOf) : [])),
     toolResults: messages

@@ -13,6 +13,12 @@ export interface Release {
 /** Which release the tests of this process run against; unset is the newest. */
 export const RELEASE_VARIABLE = "OPENCLAW_TEST_RELEASE";
 
+/** Set where only what matters most is to be tested; see `isShort`. */
+export const SHORT_VARIABLE = "OPENCLAW_TEST_SHORT";
+
+/** The oldest release is tested with less on every run, and with everything by `--all`. */
+export const isShort = (): boolean => Boolean(process.env[SHORT_VARIABLE]);
+
 /** All of them, the newest first. The newest is the one that the plugin's types are checked against. */
 export function releases(): Release[] {
   const folders = readdirSync(VERSIONS).map((name) => join(VERSIONS, name));
