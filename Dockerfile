@@ -1,42 +1,54 @@
-# Three stages: compile, collect what runs, and the image with nothing else in it.
-# No package may run a script of its own at installation; the image's Node does all the work.
+# Three stages: compile, collect what runs, and the image with nothing else in it. Neither BuildKit nor a newer Docker is
+# needed. No package may run a script of its own at installation; the image's Node.js does all the work.
+#   --build-arg NODE_IMAGE=…      another mirror, or a pinned digest; Node.js 24.16 or later
+#   --build-arg NPM_REGISTRY=…    another npm registry
+ARG NODE_IMAGE=node:24-slim
 
-FROM node:24.21-bookworm-slim AS build
+FROM ${NODE_IMAGE} AS build
+ARG NPM_REGISTRY
 WORKDIR /app
 COPY package.json package-lock.json ./
-RUN npm ci --ignore-scripts --no-audit --no-fund
-COPY tsconfig.json tsconfig.build.json ./
+RUN npm ci --ignore-scripts --no-audit --no-fund ${NPM_REGISTRY:+"--registry=$NPM_REGISTRY"}
+COPY tsconfig.json tsconfig.build.json LICENSE ./
+COPY scripts ./scripts
 COPY src ./src
-RUN npm run build
+COPY openclaw-plugin ./openclaw-plugin
+RUN npm run build && npm run --if-present plugin:pack
 
-FROM node:24.21-bookworm-slim AS dependencies
+FROM ${NODE_IMAGE} AS dependencies
+ARG NPM_REGISTRY
 WORKDIR /app
 COPY package.json package-lock.json ./
-RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund ${NPM_REGISTRY:+"--registry=$NPM_REGISTRY"}
 
-FROM node:24.21-bookworm-slim
-LABEL org.opencontainers.image.title="dingtalk-bridge" \
-      org.opencontainers.image.description="Connects DingTalk robots (Stream mode) to an OpenClaw gateway: durable, ordered, rate-limited" \
-      org.opencontainers.image.licenses="MIT"
+FROM ${NODE_IMAGE}
 ENV NODE_ENV=production \
     NODE_OPTIONS=--max-semi-space-size=2 \
     BRIDGE_DATA_DIR=/data
 WORKDIR /app
-COPY package.json LICENSE README.md README.zh-CN.md CHANGELOG.md ./
-COPY config ./config
-COPY docs ./docs
-COPY openclaw-plugin ./openclaw-plugin
-COPY --from=dependencies /app/node_modules ./node_modules
-COPY --from=build /app/dist ./dist
-# A named volume takes owner and mode from here; a bind-mounted directory must belong to uid 1000.
+# A named volume takes owner and mode from here; a directory of the host must belong to uid 1000.
 RUN install -d -o node -g node -m 0700 /data
+COPY --from=dependencies /app/node_modules ./node_modules
+COPY package.json LICENSE ./
+# Names the packed plugin, which lies in dist/openclaw-plugin.
+COPY openclaw-plugin/package.json ./openclaw-plugin/
+COPY deploy/docker/healthcheck.mjs deploy/docker/stay.mjs ./
+COPY --from=build /app/dist ./dist
 VOLUME /data
 USER node
 EXPOSE 8790
 STOPSIGNAL SIGTERM
 # Unhealthy means: no account has been connected for a minute, or the disk takes no writes. See docs/operations.md.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
-  CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.BRIDGE_PORT || 8790) + '/healthz').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-# The daemon handles signals itself, as process 1 too.
-ENTRYPOINT ["node", "/app/dist/main.js"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=30s --retries=3 CMD ["node", "/app/healthcheck.mjs"]
+# The bridge handles signals itself, also as process 1, and starts no processes of its own: it needs no init.
+ENTRYPOINT ["node", "/app/dist/bin.js"]
 CMD ["start"]
+ARG NODE_IMAGE
+ARG VERSION
+ARG REVISION
+LABEL org.opencontainers.image.title="dingtalk-bridge" \
+      org.opencontainers.image.description="Connects DingTalk robots (Stream mode) to an OpenClaw gateway: durable, ordered, rate-limited" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${NODE_IMAGE}"

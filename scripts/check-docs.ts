@@ -14,7 +14,7 @@ import { type Page, readPage } from "./docs-page.ts";
 const ROOT = join(import.meta.dirname, "..");
 const CHINESE = ".zh-CN.md";
 /** Not Markdown, but they name variables too. */
-const DEPLOYMENT = ["Dockerfile", "docker-compose.yml", "deploy/**/*.service"];
+const DEPLOYMENT = ["Dockerfile", "docker-compose.yml", "deploy/**/*.{service,yml,Dockerfile,sh,mjs}"];
 /** Made by the release tool from change notes, which speak of what was true then. */
 const HISTORY = ["CHANGELOG.md", ".changeset/**"];
 

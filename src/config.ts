@@ -53,7 +53,7 @@ interface Flags {
  * @throws ConfigError with everything that is wrong, and nothing else.
  */
 export function loadConfig(options: LoadOptions): { config: Config; notes: string[]; origins: Map<string, Origin> } {
-  const { flags = {}, homeDir = homedir(), cwd = resolve() } = options;
+  const { flags = {}, homeDir = home(), cwd = resolve() } = options;
   const findings: Findings = { problems: [], notes: [], origins: new Map() };
   const reading: Reading = { env: presentVariables(options.env), cwd, homeDir, findings };
   const file = openConfigFile(flags, reading);
@@ -75,6 +75,15 @@ export function loadConfig(options: LoadOptions): { config: Config; notes: strin
   const dataDir = locate(settings.dataDir, reading);
   const config = { ...settings, dataDir, accounts, tokens: splitTokens(token ?? "") };
   return { config: deepFreeze(config), notes: findings.notes, origins: findings.origins };
+}
+
+/** A user whom no user list knows (systemd's DynamicUser, a container's `--user`) has none; then it is `/`, as Docker has it. */
+function home(): string {
+  try {
+    return homedir();
+  } catch {
+    return "/";
+  }
 }
 
 function openConfigFile(flags: Flags, reading: Reading): ConfigFile | "unreadable" | undefined {

@@ -65,7 +65,8 @@ it("another directory is another lock", () => {
 
 it("says that a directory is not usable, and not that it is locked, whatever its name", () => {
   const directory = temporaryDirectory();
-  const unusable = expect.objectContaining({ code: "data_dir_unusable" });
+  const mend: unknown = expect.stringContaining(`(uid ${process.getuid?.()})`);
+  const unusable = expect.objectContaining({ code: "data_dir_unusable", mend });
   writeFileSync(join(directory, "locked"), "");
   expect(() => new DataDirectoryLock(join(directory, "locked", "data"))).toThrow(unusable);
   const other = join(directory, "other");
