@@ -69,7 +69,7 @@ describe.each(FILES)("%s", (file) => {
       const context = join(here, build.context);
       expect(relative(ROOT, context)).toBe("");
       expect(existsSync(join(context, build.dockerfile ?? "Dockerfile"))).toBe(true);
-      expect(build.args).toEqual(["NODE_IMAGE", "NPM_REGISTRY"]);
+      expect(build.args.slice(0, 2)).toEqual(["NODE_IMAGE", "NPM_REGISTRY"]);
       expect(relative(ROOT, join(here, env))).toBe(".env");
     }
   });
