@@ -13,7 +13,7 @@ const target = join(root, "dist", "openclaw-plugin");
 
 interface Manifest {
   scripts?: unknown;
-  openclaw: { extensions: string[] };
+  openclaw: { extensions: string[]; setupEntry: string };
 }
 
 function run(command: string, args: string[], cwd: string): void {
@@ -31,7 +31,7 @@ try {
   const packed = {
     ...manifest,
     files: ["dist", "openclaw.plugin.json", "README.md"],
-    openclaw: { ...manifest.openclaw, extensions: ["./dist/index.js"] },
+    openclaw: { ...manifest.openclaw, extensions: ["./dist/index.js"], setupEntry: "./dist/setup-entry.js" },
   };
   writeFileSync(join(staging, "package.json"), `${JSON.stringify(packed, null, 2)}\n`);
 
