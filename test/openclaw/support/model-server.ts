@@ -22,6 +22,8 @@ export interface ModelRequest {
   prompt: string;
   /** The word after the last `say` of the conversation: also there when OpenClaw goes on with an interrupted turn. */
   word: string | undefined;
+  /** The words after each `say` since the model spoke last. */
+  unanswered: string[];
   /** All words of the request: the conversation, and what OpenClaw adds to it. */
   context: string;
   /** All pictures of the conversation. */
@@ -116,8 +118,13 @@ function readRequest(body: string): ModelRequest {
   // OpenClaw often ends the list with a block of its own; the person's words are the user message before it.
   const said = messages.filter((message) => message.role === "user" && !wordsOf(message).includes(own));
   const last = messages.lastIndexOf(said.at(-1)!);
+  const spoke = messages.findLastIndex(
+    ({ role, content }) => role === "assistant" && content !== "" && content !== null,
+  );
+  const open = messages.slice(spoke + 1).filter((message) => said.includes(message));
   return {
     model,
+    unanswered: open.flatMap((message) => [...wordsOf(message).matchAll(/\bsay (\w+)/g)].map(([, word]) => word ?? "")),
     prompt: said.length > 0 ? wordsOf(said.at(-1)!) : "",
     // One message may hold the words of an interrupted turn, those of the next one, and OpenClaw's own ("… say so").
     word: said.flatMap((message) => [...wordsOf(message).matchAll(/(?:^|[\]:] )say (\w+)/gm)]).at(-1)?.[1],
