@@ -29,6 +29,6 @@ USER node
 VOLUME /home/node/.openclaw
 EXPOSE 18789
 # The first start installs the plugin and takes longer.
-HEALTHCHECK --interval=15s --timeout=10s --start-period=180s --retries=4 \
+HEALTHCHECK --interval=15s --timeout=10s --start-period=300s --retries=4 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:18789/readyz').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["sh", "/opt/dingtalk-bridge/openclaw.sh"]
