@@ -6,8 +6,10 @@ import { DataDirectoryLock } from "./ops/lock.ts";
 
 export { ConfigError, type LoadOptions, loadConfig } from "./config.ts";
 export type { Config } from "./config.ts";
-export { MASKED, type SettingReport, explainConfig } from "./config-report.ts";
+export { type SettingReport, explainConfig } from "./config-report.ts";
 export { BridgeError } from "./domain/errors.ts";
+export { eraseStored } from "./compose-operator.ts";
+export type { ErasureReport } from "./flows/erasure.ts";
 export { storedDeadLetters } from "./flows/dead-letters-stored.ts";
 export type { DeadLetterView } from "./flows/views.ts";
 export { storedQuota } from "./flows/quota-stored.ts";

@@ -1,5 +1,6 @@
 import { buildIndicator } from "./compose-indicator.ts";
 import { buildMedia, publicUrlOf } from "./compose-media.ts";
+import { buildOperator } from "./compose-operator.ts";
 import type { Overrides } from "./compose-overrides.ts";
 import { AWAY_BACKOFF, RETRY } from "./compose-retry.ts";
 import { buildSending } from "./compose-sending.ts";
@@ -12,7 +13,6 @@ import { createHttpCall } from "./dingtalk/http.ts";
 import { StreamSession } from "./dingtalk/stream-session.ts";
 import { createAccountSender } from "./flows/account.ts";
 import { CARD_TOPIC } from "./flows/card-actions.ts";
-import { DeadLetters } from "./flows/dead-letters.ts";
 import { InboundFlow, MESSAGE_TOPIC, heldTogether } from "./flows/inbound.ts";
 import { LagWatch } from "./flows/lag.ts";
 import { Messages } from "./flows/messages.ts";
@@ -220,15 +220,12 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
   const sending = buildSending({ ...lanes, media, publicUrl, apiPerSecond: config.limits.apiPerSecond });
   const outbound = new OutboundFlow({
     ...sending,
-    store,
+    ...lanes,
     pacing,
     sender: (name) => senders.get(name),
     onUncertain: config.delivery.onUncertain,
     webhookMarginMs: config.delivery.webhookMarginMs,
     quota,
-    clock,
-    logger,
-    metrics,
   });
   outbound.seedPacing();
   const messages = new Messages({
@@ -330,11 +327,12 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     streams,
     activity: indicator,
     media: media.uploads,
-    deadLetters: new DeadLetters({
-      store,
-      clock,
-      logger,
-      onReplayed: (queue, lane) => (queue === "inbox" ? inbox : outbox).changed(lane),
+    ...buildOperator({
+      ...lanes,
+      config,
+      files: media.files,
+      changed: (queue, lane) => (queue === "inbox" ? inbox : outbox).changed(lane),
+      cancelled: (id) => messages.settled(id),
     }),
     health,
     status: (scope) =>

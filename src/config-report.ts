@@ -7,14 +7,14 @@ import type { Config } from "./config-types.ts";
 export interface SettingReport {
   /** As in a file: `gateway.url`, `accounts.main.appKey`. */
   path: string;
-  /** Null where nothing is set; secrets are replaced by `MASKED`, lists are lists. */
+  /** Null where nothing is set; secrets are replaced by a remark, lists are lists. */
   value: string | number | boolean | readonly string[] | null;
   /** The variable that sets it, if there is one. */
   variable: string | null;
   origin: Origin;
 }
 
-export const MASKED = "(set, not shown)";
+const MASKED = "(set, not shown)";
 
 /**
  * Every setting that the daemon would run with, and where each comes from; accounts first. Secrets never leave this function.

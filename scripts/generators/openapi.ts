@@ -17,6 +17,7 @@ export async function openApiDocument(): Promise<string> {
     streams: Object.create(null) as HttpServerOptions["streams"],
     activity: Object.create(null) as HttpServerOptions["activity"],
     deadLetters: Object.create(null) as HttpServerOptions["deadLetters"],
+    erasures: Object.create(null) as HttpServerOptions["erasures"],
     media: { maxBytes: 0 } as HttpServerOptions["media"],
     health: never,
     status: never,

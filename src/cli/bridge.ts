@@ -77,8 +77,7 @@ export class BridgeApi {
       answer = { status: response.status, body: parsed(await response.text()) };
     } catch (error) {
       if (this.#signal.aborted) throw error;
-      const slow = error instanceof Error && error.name === "TimeoutError";
-      throw this.#nobody(slow ? `no answer within ${withinMs / 1_000} s` : "connection refused", error);
+      throw this.#nobody(whyNot(error, withinMs), error);
     }
     if (answer.status === 401) {
       throw new CommandError(`the bridge at ${this.url} does not know the token of these settings`, {
@@ -123,6 +122,13 @@ function urlOf({ server: { host, port } }: Config): string | undefined {
   if (port === 0) return undefined;
   const name = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
   return `http://${name.includes(":") ? `[${name}]` : name}:${port}`;
+}
+
+function whyNot(error: unknown, withinMs: number): string {
+  if (!(error instanceof Error)) return "unknown reason";
+  if (error.name === "TimeoutError") return `no answer within ${withinMs / 1_000} s`;
+  const { code } = (error.cause ?? {}) as { code?: string };
+  return code === "ECONNREFUSED" ? "connection refused" : (code ?? error.message);
 }
 
 function parsed(text: string): unknown {

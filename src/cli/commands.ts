@@ -2,6 +2,7 @@ import type { CliCommand } from "./command.ts";
 import { configCommand } from "./config.ts";
 import { pluginPathCommand } from "./plugin-path.ts";
 import { deadLettersCommand } from "./dead-letters.ts";
+import { eraseCommand } from "./erase.ts";
 import { quotaCommand } from "./quota.ts";
 import { sandboxCommand } from "./sandbox.ts";
 import { sendCommand } from "./send.ts";
@@ -17,6 +18,7 @@ export const COMMANDS: readonly CliCommand[] = [
   traceCommand,
   sendCommand,
   deadLettersCommand,
+  eraseCommand,
   tokenCommand,
   pluginPathCommand,
   quotaCommand,

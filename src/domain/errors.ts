@@ -85,6 +85,8 @@ export type ErrorCode =
   | "already_sent"
   | "recalled"
   | "not_cancellable"
+  | "not_finished"
+  | "erased"
   | "stopping"
   | "internal";
 

@@ -1,6 +1,6 @@
 import { normaliseMessage } from "../dingtalk/normalise.ts";
 import { type Life, LifeReader } from "../queue/life.ts";
-import { splitLane } from "../queue/store.ts";
+import { ERASED, splitLane } from "../queue/store.ts";
 import type { StoredPush } from "./envelopes.ts";
 import type { OutboundContent } from "./outbound-content.ts";
 import { type TimedStep, inboxSteps, outboxSteps, streamSteps } from "./trace-steps.ts";
@@ -99,7 +99,8 @@ function traceOf(reader: LifeReader, life: Life, withText: boolean): Trace {
 function conversationOf({ lane }: Life): string | null {
   const { conversationId, staffId } = splitLane(lane);
   if (staffId !== undefined) return `user:${staffId}`;
-  return conversationId === "" ? null : `conversation:${conversationId}`;
+  // Of a card, or of what was erased.
+  return conversationId === "" || conversationId === ERASED ? null : `conversation:${conversationId}`;
 }
 
 /** A step without a time stays behind the one before it. */

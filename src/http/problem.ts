@@ -22,6 +22,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   stream_closed: 409,
   already_sent: 409,
   not_cancellable: 409,
+  not_finished: 409,
   account_required: 422,
   account_unknown: 422,
   card_template_missing: 422,

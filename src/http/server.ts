@@ -3,6 +3,7 @@ import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import fastify, { type FastifyInstance } from "fastify";
 import { BridgeError, coerceError } from "../domain/errors.ts";
 import type { DeadLetters } from "../flows/dead-letters.ts";
+import type { Erasures } from "../flows/erasure.ts";
 import type { Media } from "../flows/media.ts";
 import type { Messages } from "../flows/messages.ts";
 import type { Logger } from "../ops/logger.ts";
@@ -15,6 +16,7 @@ import { deadLetterRoutes } from "./dead-letters.ts";
 import { mediaRoutes, uploadMs } from "./media.ts";
 import { messageRoutes } from "./messages.ts";
 import { type OperationsOptions, operationRoutes } from "./operations.ts";
+import { peopleRoutes } from "./people.ts";
 import { errorHandler, problemOf, sendProblem } from "./problem.ts";
 import { type StreamRoutesOptions, streamRoutes } from "./streams.ts";
 
@@ -25,6 +27,7 @@ export interface HttpServerOptions extends Omit<OperationsOptions, "authenticate
   grants: () => Grant[];
   messages: Messages;
   deadLetters: DeadLetters;
+  erasures: Erasures;
   media: Media;
   logger: Logger;
 }
@@ -140,6 +143,7 @@ export async function buildServer(options: HttpServerOptions, refusing: AbortSig
     await api.register(streamRoutes, { streams: options.streams, activity: options.activity });
     await api.register(deadLetterRoutes, { deadLetters: options.deadLetters });
     await api.register(mediaRoutes, { media: options.media });
+    await api.register(peopleRoutes, { erasures: options.erasures });
   });
   await app.ready();
   return app;

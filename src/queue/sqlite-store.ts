@@ -4,6 +4,7 @@ import type { Outcome, Receipt } from "../domain/outcome.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { Appender } from "./appender.ts";
 import { CardTexts } from "./card-texts.ts";
+import { Eraser } from "./eraser.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { IndicatorStore } from "./indicator-store.ts";
 import { MediaStore } from "./media-store.ts";
@@ -48,6 +49,7 @@ export class SqliteStore implements QueueStore {
   readonly streams: StreamStore;
   readonly cardTexts: CardTexts;
   readonly indicators: IndicatorStore;
+  readonly eraser: Eraser;
   readonly #wiper: Wiper;
   readonly #wipeSettled: boolean;
   #wipedAtOnce = 0;
@@ -77,6 +79,7 @@ export class SqliteStore implements QueueStore {
     this.streams = new StreamStore(this.#db, this.#commits, this.#appender);
     this.cardTexts = new CardTexts(this.#db, this.#commits, this.#appender);
     this.indicators = new IndicatorStore(this.#db, this.#commits);
+    this.eraser = new Eraser(this.#db, this.#commits);
     this.#wiper = new Wiper(this.#db, this.#commits);
     this.#wipeSettled = options.wipeSettled ?? false;
   }

@@ -248,6 +248,9 @@ export function isControlLane(lane: string): boolean {
   return lane.endsWith(CONTROL);
 }
 
+/** Stands in a lane in place of the conversation, and of whom a message went to, where it was erased. */
+export const ERASED = "erased";
+
 const CARD = "card:";
 
 /**

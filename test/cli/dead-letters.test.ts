@@ -83,7 +83,7 @@ it("replays and discards them by id, or all of a code", async () => {
     status: 0,
     stdout: "discarded: 1\n",
   });
-  expect((await listed([], env)).ids.toSorted()).toEqual([ids[0], ids[2]].toSorted());
+  expect(new Set((await listed([], env)).ids)).toEqual(new Set([ids[0], ids[2]]));
   const careful = await cli(["dead-letters", "discard", "--all"], { env });
   expect(careful).toMatchObject({ status: 64, stderr: expect.stringContaining("--yes") });
   const other = await cli(["dead-letters", "discard", "--all", "--yes", "--code", "too_old"], { env });

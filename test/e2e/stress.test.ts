@@ -28,6 +28,7 @@ describe("start and stop, ten at once", () => {
       streams: unused,
       activity: unused,
       deadLetters: unused,
+      erasures: unused,
       media: { settled: () => Promise.resolve() } as HttpServerOptions["media"],
       health: () => ({ status: "ok", ready: true, version: "0", components: {}, mends: [] }),
       status: () => ({}),

@@ -51,6 +51,7 @@ export async function startMediaServer() {
     streams: Object.create(null) as HttpServerOptions["streams"],
     activity: Object.create(null) as HttpServerOptions["activity"],
     deadLetters: Object.create(null) as HttpServerOptions["deadLetters"],
+    erasures: Object.create(null) as HttpServerOptions["erasures"],
     media,
     health: never,
     status: never,

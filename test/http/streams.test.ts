@@ -135,6 +135,7 @@ describe("bodies", () => {
     grants: () => [{ token: "the-token", scope }],
     messages: Object.create(null) as HttpServerOptions["messages"],
     deadLetters: Object.create(null) as HttpServerOptions["deadLetters"],
+    erasures: Object.create(null) as HttpServerOptions["erasures"],
     media: { maxBytes: 0 } as HttpServerOptions["media"],
     streams: {
       open: record("open", Promise.resolve({ id: "st_1", mode: "card" })),

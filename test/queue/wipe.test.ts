@@ -119,3 +119,23 @@ it("does not wait long for somebody who reads the file, and empties the log afte
   expect(store.emptyLog()).toBe(true);
   expect(wordsOnDisk(directory, WORDS)).toEqual([]);
 });
+
+it("also the copies that are left behind when rows move to another page", async () => {
+  const directory = temporaryDirectory();
+  const store = openStore(directory);
+  const names = Array.from({ length: 1_500 }, (_, n) => `m${n}`);
+  const body = (n: number) => ({ data: { text: { content: "机密的问题".repeat(1 + (n % 40)) } }, receivedAt: 1 });
+  const stored = await Promise.all(names.map((name, n) => store.append(entry(name, { body: body(n), createdAt: 1 }))));
+  // Rows grow in no order, so pages overflow and are split.
+  for (const step of [7, 11, 13, 17]) {
+    const settling = stored.map(async (_, n) => {
+      const error = { code: "gateway_timeout", detail: "no answer ".repeat(1 + ((n * step) % 40)) } as const;
+      const { seq = 0 } = stored[(n * step * 101) % stored.length] ?? {};
+      await store.settle(seq, { state: "open", dueAt: 0, counted: false, error }, "retry");
+    });
+    await Promise.all(settling);
+  }
+  await Promise.all(stored.map(({ seq }) => store.settle(seq, { state: "delivered", at: 1 }, "delivered")));
+  await retentionOf(store, { at: 5 }, 0).run();
+  expect(wordsOnDisk(directory, WORDS)).toEqual([]);
+});

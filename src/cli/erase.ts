@@ -1,0 +1,170 @@
+import { BridgeError, type Config, type ErasureReport, eraseStored } from "../app.ts";
+import { setTimeout } from "node:timers/promises";
+import { type ApiAnswer, BridgeApi, BridgeAway, type Caller } from "./bridge.ts";
+import { type CliCommand, type CommandContext, CommandError, EXIT, UsageError } from "./command.ts";
+import { type SettingsOptions, addSettingsOptions, loadSettings } from "./settings.ts";
+
+interface Options extends SettingsOptions {
+  user?: string;
+  conversation?: string;
+  account?: string;
+  openToo?: boolean;
+  json?: boolean;
+}
+
+interface Request {
+  kind: "user" | "conversation";
+  id: string;
+  account: string | undefined;
+  openToo: boolean;
+}
+
+/** With much stored the bridge reads and rewrites all of it. */
+const WITHIN_MS = 10 * 60_000;
+/** How long what is under way is waited for with --open-too. */
+const PATIENCE_MS = 30_000;
+const AGAIN_MS = 1_000;
+
+export const eraseCommand: CliCommand<Options> = {
+  name: "erase",
+  summary: "delete what is stored of a person or of a conversation",
+  description:
+    "Deletes texts, names, files, growing replies, dead letters and conversations of a person, and what others said about them by id; the database is written anew, so that nothing is left in it. Ids of messages stay for 7 days, so that a repetition is still recognised. Asks the running bridge, else works on its data directory. Not touched: logs, backups, DingTalk and the gateway.",
+  examples: [
+    ["dingtalk-bridge erase --user staff001", "refused while messages of theirs are not finished"],
+    ["dingtalk-bridge erase --user staff001 --open-too", "also what still waits: it goes nowhere then"],
+  ],
+  configure(command) {
+    command
+      .option("--user <staffId>", "the person; case-sensitive")
+      .option("--conversation <id>", "instead of a person: a conversation, e.g. a group")
+      .option("--account <name>", "of this robot only")
+      .option("--open-too", "also messages that wait; waits for what is under way")
+      .option("--json", "for programs");
+    addSettingsOptions(command);
+  },
+  async run({ context, options }) {
+    const request = requestOf(options);
+    const { config } = loadSettings(context, options);
+    const reports = await withPatience(context, request, () => erase(context, config, request));
+    const report = reports.reduce(sum);
+    if (options.json) context.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+    else context.stdout.write(textOf(report));
+    return report.left === 0 && report.compacted ? EXIT.ok : EXIT.failed;
+  },
+};
+
+function requestOf({ user, conversation, account, openToo = false }: Options): Request {
+  const id = user ?? conversation;
+  if (id === undefined || (user !== undefined && conversation !== undefined)) {
+    throw new UsageError("whose messages? Give --user or --conversation", "dingtalk-bridge erase --user staff001");
+  }
+  if (id.trim() === "") throw new UsageError("the id is empty");
+  return { kind: user === undefined ? "conversation" : "user", id, account, openToo };
+}
+
+/** By the running bridge, account by account; on the data directory where none answers. */
+async function erase(context: CommandContext, config: Config, request: Request): Promise<ErasureReport[]> {
+  const api = new BridgeApi(config, context.signal);
+  const reports: ErasureReport[] = [];
+  try {
+    for (const caller of api.callers(request.account)) reports.push(await byBridge(api, caller, request));
+    return reports;
+  } catch (error) {
+    if (!(error instanceof BridgeAway) || reports.length > 0) throw error;
+    return [await byHand(config, request, error)];
+  }
+}
+
+async function byBridge(api: BridgeApi, caller: Caller, { kind, id, openToo }: Request): Promise<ErasureReport> {
+  const path = `/v1/${kind === "user" ? "people" : "conversations"}/${encodeURIComponent(id)}${openToo ? "?openToo=true" : ""}`;
+  const { status, body } = await api.call(path, caller, { method: "DELETE", withinMs: WITHIN_MS });
+  if (status < 400) return body as ErasureReport;
+  if (codeOf({ status, body }) !== "not_finished") throw api.refusal(status, body);
+  const { detail, mend } = body as { detail: string; mend?: string };
+  throw new NotFinished(detail, { mend });
+}
+
+async function byHand(config: Config, request: Request, away: BridgeAway): Promise<ErasureReport> {
+  try {
+    return await eraseStored(config, request);
+  } catch (error) {
+    if (!(error instanceof BridgeError)) throw error;
+    if (error.code === "not_finished") {
+      throw new NotFinished(error.message, {
+        mend: "start the bridge so that they are delivered, or take them out as well: --open-too",
+      });
+    }
+    if (error.code !== "data_dir_locked") throw error;
+    throw new CommandError(`${away.message}, but one runs on this data directory: ${error.message}`, {
+      mend: "name its port: --port, or run the command with the settings of the bridge",
+    });
+  }
+}
+
+/** Messages of theirs are not finished. */
+class NotFinished extends CommandError {}
+
+/** With --open-too what is under way may come to its end while the command waits. */
+async function withPatience<T>(
+  { stderr, signal }: CommandContext,
+  { openToo }: Request,
+  work: () => Promise<T>,
+): Promise<T> {
+  const until = Date.now() + PATIENCE_MS;
+  for (let told = false; ;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof NotFinished) || !openToo || Date.now() >= until) throw error;
+      if (!told) stderr.write(`${error.message}; waiting up to ${PATIENCE_MS / 1_000} s\n`);
+      told = true;
+      await setTimeout(AGAIN_MS, undefined, { signal });
+    }
+  }
+}
+
+const codeOf = ({ body }: ApiAnswer): unknown => (body as { code?: unknown } | null)?.code;
+
+function sum(a: ErasureReport, b: ErasureReport): ErasureReport {
+  return {
+    messages: a.messages + b.messages,
+    replies: a.replies + b.replies,
+    streams: a.streams + b.streams,
+    deadLetters: a.deadLetters + b.deadLetters,
+    cancelled: a.cancelled + b.cancelled,
+    others: a.others + b.others,
+    conversations: a.conversations + b.conversations,
+    files: a.files + b.files,
+    left: a.left + b.left,
+    compacted: b.compacted,
+    backups: b.backups,
+  };
+}
+
+function textOf(report: ErasureReport): string {
+  const { messages, replies, streams, deadLetters, cancelled, others, conversations, files, left, backups } = report;
+  const rows: [string, number][] = [
+    ["messages from them", messages],
+    ["messages to them", replies],
+    ["  of both: dead letters", deadLetters],
+    ["  of both: that still waited", cancelled],
+    ["replies that grew", streams],
+    ["files", files],
+    ["conversations", conversations],
+    ["messages of others that named them", others],
+  ];
+  const lines = [
+    "erased:",
+    ...rows.map(([name, n]) => `  ${name.padEnd(36)}${n}`),
+    ...(left > 0 ? [`left: ${left} messages of others that name them and are not finished; run this again later`] : []),
+    ...(report.compacted
+      ? []
+      : ["left: unused places of the database, because somebody else reads it; run this again"]),
+    ...(backups.length > 0
+      ? [`may hold it still: ${backups.join(", ")} in the data directory; remove them when you can`]
+      : []),
+    "not touched: logs, your own backups, and what DingTalk and the gateway keep",
+  ];
+  return `${lines.join("\n")}\n`;
+}
