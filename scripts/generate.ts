@@ -3,6 +3,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { withHelp } from "./generators/cli-help.ts";
 import { accountsExample, configurationMarkdown, defaultJson5, envExample } from "./generators/config-docs.ts";
 import { envelopeJsonSchema } from "./generators/envelope-schema.ts";
 import { metricsDocs } from "./generators/metrics-docs.ts";
@@ -13,6 +14,8 @@ const FILES: Record<string, () => string | Promise<string>> = {
   "config/example.accounts.json5": accountsExample,
   ".env.example": envExample,
   "docs/configuration.md": configurationMarkdown,
+  "docs/cli.md": withHelp("docs/cli.md"),
+  "docs/cli.zh-CN.md": withHelp("docs/cli.zh-CN.md"),
   "docs/metrics.md": metricsDocs,
   "docs/generated/envelope.schema.json": () => `${JSON.stringify(envelopeJsonSchema(), null, 2)}\n`,
   "docs/generated/openapi.json": openApiDocument,

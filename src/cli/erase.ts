@@ -160,7 +160,9 @@ function textOf(report: ErasureReport): string {
     ...(left > 0 ? [`left: ${left} messages of others that name them and are not finished; run this again later`] : []),
     ...(report.compacted
       ? []
-      : ["left: unused places of the database, because somebody else reads it; run this again"]),
+      : [
+          "left: unused places of the database, which could not be written anew (somebody else reads it, or there is no room); run this again",
+        ]),
     ...(backups.length > 0
       ? [`may hold it still: ${backups.join(", ")} in the data directory; remove them when you can`]
       : []),

@@ -142,7 +142,7 @@ function outcomeText({ id, status, parts = [], uncertain, error }: Sent, waitS: 
       return `delivered by ${routes} (${id})${doubt}\n`;
     }
     case "dead":
-      return `failed${why}\n  mend: ${mendOf(error?.code)}; its life: ${trace}; try it again: dingtalk-bridge dead-letters replay ${id}\n`;
+      return `failed${why}\n  mend: ${mendOf(error?.code)}\n  its life: ${trace}\n  once more: dingtalk-bridge dead-letters replay ${id}\n`;
     case "cancelled":
       return `cancelled${why} (${id})\n`;
     default:

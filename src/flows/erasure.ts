@@ -1,5 +1,5 @@
 import { readdirSync } from "node:fs";
-import { BridgeError } from "../domain/errors.ts";
+import { BridgeError, coerceError } from "../domain/errors.ts";
 import type { Clock } from "../ops/clock.ts";
 import type { Logger } from "../ops/logger.ts";
 import type { EraseTarget } from "../queue/erase-find.ts";
@@ -25,7 +25,7 @@ export interface ErasureReport extends Erased {
   files: number;
   /** Messages of others that name them and are not finished: left for another call. */
   left: number;
-  /** Nothing of it is left in unused places of the database either. False while somebody else reads it: call again. */
+  /** Nothing of it is left in unused places of the database either. False where it could not be written anew: call again. */
   compacted: boolean;
   /** Copies of the database from before an upgrade: they may hold it still, and are the operator's to remove. */
   backups: string[];
@@ -60,11 +60,21 @@ export class Erasures {
     await files.remove(result.media);
     for (const { queue, lane } of result.lanes) changed(queue, lane);
     for (const id of result.cancelled) cancelled(id);
-    const compacted = store.compact();
+    const compacted = this.#compact();
     const { erased, left, media } = result;
     // Not of whom: the log would keep what was to be forgotten.
     logger.info({ ...erased, files: media.length, left, compacted }, "stored messages erased");
     return { ...erased, files: media.length, left, compacted, backups: backupsIn(dataDir) };
+  }
+
+  /** A disk that is full, or has no room for temporary files: what was asked for is gone from the rows all the same. */
+  #compact(): boolean {
+    try {
+      return this.#options.store.compact();
+    } catch (thrown) {
+      this.#options.logger.warn({ err: coerceError(thrown) }, "the database could not be compacted");
+      return false;
+    }
   }
 }
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, expect, it, onTestFinished } from "vitest";
 import type { DeadLetterView } from "../../src/app.ts";
 import { type TestBridge, startBridge } from "../support/bridge.ts";
+import { freePort } from "../support/daemon.ts";
 import { cli, envOf } from "./support.ts";
 
 let bridge: TestBridge | undefined;
@@ -62,7 +63,7 @@ it("lists those of the data directory when no bridge runs, and says so", async (
   onTestFinished(() => rmSync(copy, { recursive: true, force: true }));
   await running.app.stop({ signal: AbortSignal.timeout(10_000) });
   cpSync(running.dataDir, copy, { recursive: true });
-  const env = envOf({ url: "http://127.0.0.1:1", dataDir: copy });
+  const env = envOf({ url: `http://127.0.0.1:${await freePort()}`, dataDir: copy });
   expect(await listed([], env)).toEqual({ from: copy, ids });
   const { stderr, stdout } = await cli(["dead-letters"], { env });
   expect(stdout).toContain(ids[0]);

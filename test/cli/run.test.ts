@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { BridgeError } from "../../src/app.ts";
 import { type CliCommand, CommandError, type Invocation, type SandboxRun, UsageError } from "../../src/cli/command.ts";
@@ -116,6 +117,12 @@ describe("help", () => {
       }
     },
   );
+
+  it("of every command stands in docs/cli.md", () => {
+    const page = readFileSync(new URL("../../docs/cli.md", import.meta.url), "utf8");
+    const shown = [...page.matchAll(/<!-- help: (\S+) -->/g)].map(([, name]) => name);
+    expect(new Set(shown)).toEqual(new Set(COMMANDS.map(({ name }) => name)));
+  });
 
   it("prints the version", async () => {
     expect(await cli(["--version"])).toEqual({ status: 0, stdout: "1.2.3\n", stderr: "" });

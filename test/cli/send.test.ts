@@ -52,7 +52,9 @@ it("says why it failed and what to do, or that it still waits", async () => {
   const running = (bridge = await startBridge());
   const nobody = await send(running, ["--to", "user:nobody", "--text", "?"]);
   expect(nobody).toMatchObject({ status: 1, stderr: "" });
-  expect(nobody.stdout).toMatch(/^failed: recipient_unknown .*\n {2}mend: check the id .*dead-letters replay out_/);
+  expect(nobody.stdout).toMatch(
+    /^failed: recipient_unknown .*\n {2}mend: check the id .*\n.*\n.*dead-letters replay out_/,
+  );
   running.dingtalk.faults.api("oToMessages/batchSend", { kind: "error", error: "unavailable" });
   const waits = await send(running, ["--to", "user:staff001", "--text", "?", "--wait", "1"]);
   expect(waits.status).toBe(1);
