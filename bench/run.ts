@@ -1,8 +1,8 @@
 /**
  * `npm run bench`: every number of design §12, on the built daemon (dist/) with durability on. The daemon, DingTalk, the
  * gateway and a caller of the bridge's API are a process each, so that none waits for another's event loop; on two cores
- * they still compete for processors. `-- --only latency,start` runs some; half-open and streams take minutes and run
- * only when they are named (`--half-open` adds the one), streams for `--seconds 60` each. Prints what it ran on; asserts nothing: tests never assert a time.
+ * they still compete for processors. `-- --only latency,start` runs some; half-open, gateway (a real OpenClaw, see
+ * test/openclaw/) and streams take minutes and run only when they are named (`--half-open` adds the one), streams for `--seconds 60` each. Prints what it ran on; asserts nothing: tests never assert a time.
  */
 import { parseArgs } from "node:util";
 import { growth } from "./growth.ts";
@@ -10,6 +10,7 @@ import { halfOpen } from "./half-open.ts";
 import { idle } from "./idle.ts";
 import { latency } from "./latency.ts";
 import { limits } from "./limits.ts";
+import { openclaw } from "./openclaw.ts";
 import { printMachine } from "./machine.ts";
 import { Report } from "./report.ts";
 import { start } from "./start.ts";
@@ -35,6 +36,7 @@ const { values } = parseArgs({
 const all: Record<string, (report: Report) => Promise<void>> = {
   ...MEASUREMENTS,
   "half-open": halfOpen,
+  gateway: openclaw,
   streams: (report) => streams(report, { seconds: Number(values.seconds) }),
 };
 const names = values.only?.split(",") ?? [...Object.keys(MEASUREMENTS), ...(values["half-open"] ? ["half-open"] : [])];

@@ -145,7 +145,7 @@ export class Reply {
   async finish(text: string, isError = false): Promise<string | undefined> {
     const stream = this.#stream;
     if (text === "" || !stream) return undefined;
-    const whole = isError ? lines(this.#shown, text) : text;
+    const whole = isError && this.#shown !== "" ? `${this.#shown.trimEnd()}\n\n${text}` : text;
     this.#stream = undefined;
     this.#isQuiet = true;
     this.#shown = "";

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Reply } from "../src/reply.ts";
 import { FakeBridge, problem } from "./support/fake-bridge.ts";
 
@@ -13,10 +13,11 @@ beforeEach(async () => {
 });
 afterEach(async () => await fake.stop());
 
-const begin = (): Reply =>
+const begin = (target = TARGET, mention?: string): Reply =>
   new Reply({
     bridge: fake.bridge(),
-    target: TARGET,
+    target,
+    mention,
     runId: () => "run",
     isStreaming: () => isStreaming,
     load: async (source) => {
@@ -28,6 +29,7 @@ const sent = (): [string | string[] | undefined, unknown][] =>
   fake.of("POST /v1/messages").map(({ headers, body }) => [headers["idempotency-key"], body]);
 const contents = (): unknown[] => sent().map(([, body]) => (body as { content: unknown }).content);
 const finishes = (): unknown[] => fake.calls.filter(({ what }) => what.endsWith("/finish")).map(({ body }) => body);
+const puts = (): unknown[] => fake.of("PUT /v1/streams/").map(({ body }) => body);
 const text = (words: string) => ({ type: "text", text: words });
 
 describe("texts", () => {
@@ -89,7 +91,7 @@ describe("texts", () => {
     reply.grow({ text: "half an" });
     await expect.poll(() => fake.of("PUT /v1/streams/")).toHaveLength(1);
     await reply.deliver({ text: "it broke", isError: true }, "final");
-    expect(finishes()).toMatchObject([{ text: "half an\nit broke", outcome: "failed" }]);
+    expect(finishes()).toMatchObject([{ text: "half an\n\nit broke", outcome: "failed" }]);
   });
 
   test("nothing grows when it is switched off", async () => {
@@ -179,4 +181,60 @@ describe("files", () => {
     expect(contents().at(-1)).toEqual({ type: "text", text: "look\n[file, cannot be sent]" });
     expect(new Set(sent().map(([key]) => key)).size).toBe(2);
   });
+});
+
+describe("what tools do", () => {
+  test("stands below the words until there are new ones", async () => {
+    const reply = begin();
+    reply.grow({ text: "Let me see." });
+    await expect.poll(() => fake.of("PUT /v1/streams/")).toHaveLength(1);
+    reply.progress("🛠️ read");
+    await expect.poll(puts).toContainEqual({ seq: 1, text: "Let me see.", status: "🛠️ read" });
+    reply.beginMessage();
+    reply.grow({ text: "It says" });
+    await expect.poll(puts).toContainEqual({ seq: 2, text: "It says" });
+    await reply.deliver({ text: "It says so." }, "final");
+    expect(finishes()).toMatchObject([{ text: "It says so.", outcome: "done" }]);
+  });
+
+  test("is shown by itself after a while, not when the answer is there before, nor in a group", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    try {
+      const [slow, quick] = [begin(), begin({ to: "user:staff001", inReplyTo: "main:quick" })];
+      const group = begin({ to: "conversation:cid1", inReplyTo: "main:group" });
+      expect([slow, quick, group].map((reply) => reply.progress("🛠️ read"))).toEqual([false, false, false]);
+      await quick.deliver({ text: "one" }, "final");
+      vi.advanceTimersByTime(10_000);
+      const opened = (): unknown[] => fake.of("POST /v1/streams").map(({ body }) => body);
+      await expect.poll(opened).toMatchObject([{ inReplyTo: "main:m1" }]);
+      for (const reply of [slow, quick, group]) await reply.end("aborted");
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});
+
+describe("who is @-ed", () => {
+  const mentions = (): unknown[] => fake.calls.map(({ body }) => (body as { mentions?: unknown }).mentions);
+
+  test("the one person that asked, where that is set", async () => {
+    await begin({ to: "conversation:cid1", inReplyTo: "main:m1" }, "staff001").deliver({ text: "one" }, "final");
+    expect(mentions()).toEqual([{ userIds: ["staff001"] }]);
+  });
+
+  test("nobody when it answers several, and nobody by default", async () => {
+    const shared = begin({ to: "conversation:cid1", inReplyTo: "main:m1" }, "staff001");
+    shared.share();
+    await shared.deliver({ text: "one" }, "final");
+    await begin().deliver({ text: "two" }, "final");
+    expect(mentions()).toEqual([undefined, undefined]);
+  });
+});
+
+test("who was not answered when a turn broke is told so, once", async () => {
+  const [silent, answered] = [begin(), begin()];
+  await answered.deliver({ text: "one" }, "final");
+  await answered.apologise();
+  await silent.apologise();
+  expect(contents()).toEqual([text("one"), text(expect.stringContaining("went wrong") as string)]);
 });

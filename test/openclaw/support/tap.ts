@@ -9,6 +9,8 @@ export type Json = Record<string, unknown>;
 export interface TappedCall {
   /** Method and path. */
   what: string;
+  /** When it came; epoch milliseconds. */
+  at: number;
   key: string | undefined;
   body: Json;
   /** 0 as long as there is no answer, and when nobody was there. */
@@ -49,10 +51,12 @@ export class Tap {
   }
 
   async #pass(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const at = Date.now();
     const bytes = await buffer(req);
     const key = req.headers["idempotency-key"];
     const call: TappedCall = {
       what: `${req.method} ${req.url}`,
+      at,
       key: typeof key === "string" ? decodeURI(key) : undefined,
       body: jsonOf(bytes),
       status: 0,
