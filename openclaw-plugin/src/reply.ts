@@ -49,6 +49,8 @@ export class Reply {
   #sent = 0;
   /** What the stream showed last. */
   #shown = "";
+  /** What the model says just now. */
+  #partial: { text?: string | undefined } = {};
   /** What is being done, below the text. */
   #status = "";
   #patience: NodeJS.Timeout | undefined;
@@ -82,18 +84,22 @@ export class Reply {
     if (this.#isEnded || this.#isQuiet) return false;
     if (!this.#stream && !this.#options.isStreaming()) return false;
     this.#status = "";
-    return this.#show(() => {
-      // Read when it is sent: OpenClaw computes the text only then.
-      this.#shown = partial.text ?? this.#shown;
-      return this.#shown;
-    });
+    this.#partial = partial;
+    return this.#show(() => this.#read());
+  }
+
+  /** Called when the text is sent: OpenClaw computes it only then. */
+  #read(): string {
+    this.#shown = this.#partial.text ?? this.#shown;
+    return this.#shown;
   }
 
   /** A tool runs; `line` says what it does. False as long as nobody can see it. */
   progress(line: string): boolean {
     if (this.#isEnded || !this.#options.isStreaming()) return false;
     this.#status = line;
-    const read = (): string => this.#shown || NOTHING_YET;
+    // What was said right before the tool has not been sent yet.
+    const read = (): string => this.#read() || NOTHING_YET;
     if (this.#stream) return this.#show(read);
     // In a group an agent may well say nothing in the end, and a card that was shown cannot be taken back.
     if (!this.to.startsWith("user:")) return false;
@@ -145,10 +151,12 @@ export class Reply {
   async finish(text: string, isError = false): Promise<string | undefined> {
     const stream = this.#stream;
     if (text === "" || !stream) return undefined;
-    const whole = isError && this.#shown !== "" ? `${this.#shown.trimEnd()}\n\n${text}` : text;
+    const shown = this.#read();
+    const whole = isError && shown !== "" ? `${shown.trimEnd()}\n\n${text}` : text;
     this.#stream = undefined;
     this.#isQuiet = true;
     this.#shown = "";
+    this.#partial = {};
     this.#hasAnswered = true;
     return await stream.finish(whole, isError ? "failed" : "done", this.mentions);
   }

@@ -197,6 +197,14 @@ describe("what tools do", () => {
     expect(finishes()).toMatchObject([{ text: "It says so.", outcome: "done" }]);
   });
 
+  test("follows at once on what was said, and that is shown too", async () => {
+    const reply = begin();
+    reply.grow({ text: "Let me see." });
+    reply.progress("🛠️ read");
+    await expect.poll(puts).toEqual([{ seq: 0, text: "Let me see.", status: "🛠️ read" }]);
+    await reply.end("aborted");
+  });
+
   test("is shown by itself after a while, not when the answer is there before, nor in a group", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     try {
