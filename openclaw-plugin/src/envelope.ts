@@ -1,4 +1,11 @@
-import { CONTRACT_VERSION, EnvelopeError, type Envelope, type EnvelopeMessage, type EnvelopePart } from "./types.ts";
+import {
+  CONTRACT_VERSION,
+  EnvelopeError,
+  type Envelope,
+  type EnvelopeMessage,
+  type EnvelopePart,
+  type MessageEnvelope,
+} from "./types.ts";
 
 type Json = Record<string, unknown>;
 
@@ -15,10 +22,32 @@ export function readEnvelope(body: string): Envelope {
   const id = required(envelope, "id");
   const account = required(envelope, "account");
   const type = required(envelope, "type");
-  if (type === "card.action" || type === "event") return { id, account, type };
+  if (type === "event") return { id, account, type };
+  if (type === "card.action") return readStopButton(envelope, { id, account }) ?? { id, account, type };
   if (type !== "message") throw invalid(`type: ${JSON.stringify(type)} is not known`);
   const reply = object(envelope["reply"], "reply");
   return { id, account, type, message: readMessage(envelope), replyTo: required(reply, "to", "reply.") };
+}
+
+/** Of a card's stop button, by its action id (contract, "Stop button"). */
+const STOP_ACTION = "stop";
+
+/** Whoever presses the stop button of a card says `/stop` in its conversation. Undefined for any other control, or when it is not known who or where. */
+function readStopButton(envelope: Json, { id, account }: { id: string; account: string }): MessageEnvelope | undefined {
+  const { action, reply } = envelope;
+  if (!isObject(action) || action["actionId"] !== STOP_ACTION || !isObject(action["conversation"])) return undefined;
+  const { kind, id: place } = action["conversation"];
+  const user = optional(action, "user");
+  const replyTo = isObject(reply) ? optional(reply, "to") : undefined;
+  if (kind !== "direct" && kind !== "group") return undefined;
+  if (typeof place !== "string" || !user || !replyTo) return undefined;
+  const conversation: EnvelopeMessage["conversation"] = {
+    kind,
+    id: place,
+    ...present("title", optional(action["conversation"], "title")),
+  };
+  const said = { text: "/stop", parts: [], sentAt: undefined, mentioned: true };
+  return { id, account, type: "message", message: { ...said, conversation, sender: { id: user } }, replyTo };
 }
 
 function parse(body: string): Json {

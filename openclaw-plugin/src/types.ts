@@ -37,7 +37,7 @@ export interface MessageEnvelope {
   replyTo: string;
 }
 
-/** Card actions and events: known to the contract, without an effect here. */
+/** Card actions other than the stop button, and events: known to the contract, without an effect here. */
 export interface OtherEnvelope {
   id: string;
   account: string;

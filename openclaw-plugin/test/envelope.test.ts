@@ -44,3 +44,40 @@ test("what is not as it should be is left out", () => {
     { type: "unknown", media: { id: ID } },
   ]);
 });
+
+test("the stop button of a card is /stop of whoever pressed it; other controls have no effect", () => {
+  const pressed = (action: object) =>
+    readEnvelope(
+      JSON.stringify({
+        version: 1,
+        id: "main:f1",
+        account: "main",
+        type: "card.action",
+        action: {
+          outTrackId: "o1",
+          actionId: "stop",
+          user: "staff001",
+          conversation: { kind: "group", id: "cid1" },
+          ...action,
+        },
+        reply: { to: "conversation:cid1", inReplyTo: "main:f1" },
+      }),
+    );
+  expect(pressed({})).toMatchObject({
+    id: "main:f1",
+    type: "message",
+    message: {
+      text: "/stop",
+      sender: { id: "staff001" },
+      conversation: { kind: "group", id: "cid1" },
+      mentioned: true,
+    },
+    replyTo: "conversation:cid1",
+  });
+  const other = { id: "main:f1", account: "main", type: "card.action" };
+  expect([pressed({ actionId: "approve" }), pressed({ conversation: null }), pressed({ user: "" })]).toEqual([
+    other,
+    other,
+    other,
+  ]);
+});

@@ -121,21 +121,28 @@ describe("files and growing answers with a real OpenClaw gateway", () => {
       });
   });
 
-  test("stopped, a card keeps what it showed, and is finished", async () => {
+  test.each([
+    ["by a word", "endless", async () => void (await sim.say({ text: "/stop" }))],
+    [
+      "by the card's button",
+      "boundless",
+      async ({ outTrackId }: SimulatedCard) => void (await sim.press({ outTrackId, actionId: "stop" })),
+    ],
+  ])("stopped %s, a card keeps what it showed, and is finished", async (_, word, stop) => {
     const { promise: never, resolve: goOn } = Promise.withResolvers<void>();
-    model.answers.set("endless", async function* () {
-      yield "this goes on";
+    model.answers.set(word, async function* () {
+      yield `this goes on, ${word}`;
       await never;
     });
-    await sim.say({ text: "say endless" });
-    await expect.poll(() => cardWith("this goes on"), SOON).toBeDefined();
-    const card = cardWith("this goes on")!;
-    await sim.say({ text: "/stop" });
+    await sim.say({ text: `say ${word}` });
+    await expect.poll(() => cardWith(`this goes on, ${word}`), SOON).toBeDefined();
+    const card = cardWith(`this goes on, ${word}`)!;
+    await stop(card);
 
     await expect.poll(() => card.flowStatus, SOON).toBe("3");
-    expect(textOf(card)).toBe("this goes on");
+    expect(textOf(card)).toBe(`this goes on, ${word}`);
     goOn();
-    await ask("unstopped");
+    await ask(`un${word}`);
   });
 
   test("the bridge killed in the middle: the answer goes on in its card", async () => {
