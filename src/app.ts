@@ -14,6 +14,7 @@ export { storedDeadLetters } from "./flows/dead-letters-stored.ts";
 export type { DeadLetterView } from "./flows/views.ts";
 export { storedQuota } from "./flows/quota-stored.ts";
 export { type Trace, type TraceStep, storedTraces } from "./flows/trace.ts";
+export { verifyCredentials } from "./compose-doctor.ts";
 export type { Overrides } from "./compose-overrides.ts";
 export { createLogger } from "./ops/logger.ts";
 

@@ -15,6 +15,7 @@ import { type ConfigFile, readConfigFile } from "./config-file.ts";
 import { checkSetting, fromText, splitTokens } from "./config-formats.ts";
 import { type OpenClawFile, readOpenClawFile } from "./config-openclaw.ts";
 import { logTokens, logWay } from "./config-openclaw-bridge.ts";
+import { withEnvFile } from "./config-env-file.ts";
 import { ConfigError, type Findings, type Origin, nearest } from "./config-problems.ts";
 import { type Config, SCHEMA, type Setting, type Settings, listSettings } from "./config-schema.ts";
 import { ACCOUNT_FIELDS, FILE_VARIABLES } from "./config-variables.ts";
@@ -38,6 +39,8 @@ export interface LoadOptions {
   homeDir?: string;
   /** Where relative paths start. Default: the working directory. */
   cwd?: string;
+  /** A file with variables, where there is one; what is in `env` goes before it. */
+  envFile?: string;
 }
 
 interface Flags {
@@ -47,7 +50,8 @@ interface Flags {
 }
 
 /**
- * Reads flags, environment, file and OpenClaw's file, in this order of precedence. `notes` are for the log: they name
+/**
+ * Reads flags, environment (env file included), file and OpenClaw's file, in this order of precedence. `notes` are for the log: they name
  * what was read and what was ignored, and hold no secret. `origins` says where each value stood that is no default, by path.
  *
  * @throws ConfigError with everything that is wrong, and nothing else.
@@ -55,7 +59,9 @@ interface Flags {
 export function loadConfig(options: LoadOptions): { config: Config; notes: string[]; origins: Map<string, Origin> } {
   const { flags = {}, homeDir = home(), cwd = resolve() } = options;
   const findings: Findings = { problems: [], notes: [], origins: new Map() };
-  const reading: Reading = { env: presentVariables(options.env), cwd, homeDir, findings };
+  const { envFile } = options;
+  const env = envFile === undefined ? options.env : withEnvFile(options.env, resolve(cwd, envFile), findings);
+  const reading: Reading = { env: presentVariables(env), cwd, homeDir, findings };
   const file = openConfigFile(flags, reading);
   const { credentials, openclaw } = collectAccounts(file, reading);
   const values = collectValues(flags, { file: file === "unreadable" ? undefined : file, openclaw }, reading);
@@ -157,7 +163,7 @@ function collectAccounts(
     findings.problems.push({
       setting: `${ACCOUNT_FIELDS.appKey.env} and ${ACCOUNT_FIELDS.appSecret.env}`,
       problem: read.length === 0 ? "are not set" : `are not set, and there is no account in ${read.join(" or ")}`,
-      mend: "Set both: Client ID and Client Secret from open-dev.dingtalk.com → the app → 凭证与基础信息. Or let `openclaw channels add` write them into OpenClaw's file on this machine, which the bridge reads too.",
+      mend: "Run `dingtalk-bridge init`, which asks for both and writes ./.env, or set them: Client ID and Client Secret from open-dev.dingtalk.com → the app → 凭证与基础信息. Or let `openclaw channels add` write them into OpenClaw's file on this machine, which the bridge reads too.",
     });
   }
   const credentials = mergeAccounts([...ours, theirs], unreadable ? undefined : robotCode, findings);

@@ -23,6 +23,7 @@ process.exitCode = await runCli(
   process.argv.slice(2),
   {
     env: process.env,
+    cwd: process.cwd(),
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,

@@ -24,6 +24,7 @@ function helpOf(path: string): string {
   const program = buildProgram(
     {
       env: {},
+      cwd: "/",
       stdin: nowhere,
       stdout: nowhere,
       stderr: nowhere,

@@ -7,6 +7,8 @@ export const EXIT = { ok: 0, failed: 1, usage: 64, defect: 70, config: 78, inter
 /** All that a command knows of the world, so that it runs in a test without a process of its own. */
 export interface CommandContext {
   env: Readonly<Record<string, string | undefined>>;
+  /** The working directory: relative paths start there, and `.env` there is read. */
+  cwd: string;
   stdout: Writable;
   stderr: Writable;
   /** `isTTY` when a person sits there. */

@@ -1,5 +1,6 @@
 import type { CliCommand } from "./command.ts";
 import { configCommand } from "./config.ts";
+import { initCommand } from "./init.ts";
 import { pluginPathCommand } from "./plugin-path.ts";
 import { deadLettersCommand } from "./dead-letters.ts";
 import { eraseCommand } from "./erase.ts";
@@ -13,6 +14,7 @@ import { traceCommand } from "./trace.ts";
 /** Every command, in the order of the help. The first is meant when none is named. */
 export const COMMANDS: readonly CliCommand[] = [
   startCommand,
+  initCommand,
   sandboxCommand,
   configCommand,
   traceCommand,

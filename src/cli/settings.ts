@@ -2,6 +2,9 @@ import type { Command } from "commander";
 import { type LoadOptions, loadConfig } from "../app.ts";
 import type { CommandContext } from "./command.ts";
 
+/** What `init` writes and every command reads, in the working directory. */
+export const ENV_FILE = ".env";
+
 /** Values of the options that every command has which reads the settings. */
 export interface SettingsOptions {
   config?: string;
@@ -17,9 +20,9 @@ export function addSettingsOptions(command: Command): void {
 }
 
 /** Where the settings are read from: what was typed, the environment, and the user's home. */
-export function sourcesOf({ env }: CommandContext, { config, dataDir, port }: SettingsOptions): LoadOptions {
+export function sourcesOf({ env, cwd }: CommandContext, { config, dataDir, port }: SettingsOptions): LoadOptions {
   const { HOME } = env;
-  return { env, flags: { config, dataDir, port }, ...(HOME && { homeDir: HOME }) };
+  return { env, cwd, envFile: ENV_FILE, flags: { config, dataDir, port }, ...(HOME && { homeDir: HOME }) };
 }
 
 /** The settings as the daemon would read them from the same place. Throws ConfigError. */

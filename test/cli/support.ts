@@ -23,6 +23,8 @@ export interface CliResult {
 /** What a test may set of the context. */
 export interface CliOptions {
   env?: Record<string, string>;
+  /** Default: none that exists, so that nobody's `.env` is read. */
+  cwd?: string;
   commands?: readonly CliCommand[];
   host?: Partial<ProcessHost>;
   signal?: AbortSignal;
@@ -38,6 +40,7 @@ export async function cli(args: readonly string[], options: CliOptions = {}): Pr
   else stdin.end(options.input);
   const context: CommandContext = {
     env: options.env ?? {},
+    cwd: options.cwd ?? "/nonexistent",
     stdout,
     stderr,
     stdin: options.isTTY === undefined ? stdin : Object.assign(stdin, { isTTY: options.isTTY }),
