@@ -21,6 +21,8 @@ export interface Overrides {
   processMetrics?: boolean;
   /** How often lagging conversations are looked for. */
   lagEveryMs?: number;
+  /** How long an account may be connected without any message ever, and how often that is looked for. */
+  silence?: { afterMs?: number; everyMs?: number };
   mediaTimings?: Partial<MediaFetchTimings>;
   /** Of replies that grow. */
   replyTimings?: Partial<ReplyTimings>;

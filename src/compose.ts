@@ -23,6 +23,7 @@ import { Pacing } from "./flows/pacing.ts";
 import { PersonLimit } from "./flows/person-limit.ts";
 import { Recall } from "./flows/recall.ts";
 import { Retention } from "./flows/retention.ts";
+import { SilenceWatch } from "./flows/silence.ts";
 import { type AccountParts, accountHealth, sampleGauges, statusReport } from "./flows/status.ts";
 import { GatewayClient } from "./gateway/client.ts";
 import { Handshake } from "./gateway/handshake.ts";
@@ -187,9 +188,11 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
       metrics,
       clock,
       onPush: ({ frame, receivedAt }) => inbound.accept(account, frame, receivedAt),
+      remark: () => silence.remark(account.name),
       ...(overrides.streamTimings && { timings: overrides.streamTimings }),
     }),
   }));
+  const silence = new SilenceWatch({ ...lanes, ...overrides.silence, accounts: () => parts });
   const sessions = parts.map(({ session }) => session);
   const senders = new Map(
     [...accounts.values()].map((account, index) => [
@@ -368,7 +371,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     },
     ...(overrides.watch?.everyMs !== undefined && { everyMs: overrides.watch.everyMs }),
   });
-  const base = [quota, disk, ...media.services, clockWatch, retention, lag, indicator];
+  const base = [quota, disk, ...media.services, clockWatch, retention, lag, silence, indicator];
   // Stop runs this backwards: the Stream first, then the inbox, then no new API work, then the outbox.
   const supervisor: Supervisor = new Supervisor(
     [...base, http, notices, outbox, streams, intake, handshake, inbox, ...sessions],

@@ -37,6 +37,8 @@ export interface StreamSessionOptions {
    * durable, with the ack to write; rejects when it must not be acked: DingTalk then pushes it again.
    */
   onPush: (push: StreamPush) => Promise<StreamAck>;
+  /** What there is to say about a connection that is well. */
+  remark?: () => Omit<Health, "status"> | undefined;
   timings?: Partial<StreamTimings>;
 }
 
@@ -111,7 +113,8 @@ export class StreamSession implements Service {
   }
 
   health(): Health {
-    return this.#health.report(this.#state, this.#links.size > 0);
+    const health = this.#health.report(this.#state, this.#links.size > 0);
+    return health.status === "ok" ? { ...health, ...this.#options.remark?.() } : health;
   }
 
   /** Returns when the first attempt has begun; its result shows in `health`. */

@@ -232,6 +232,10 @@ export class SqliteStore implements QueueStore {
     return row && toConversation(row);
   }
 
+  knowsConversations(account: string): boolean {
+    return this.#sql.anyConversation.get(account) !== undefined;
+  }
+
   counts(queue: QueueName): QueueCounts {
     const open = this.#sql.countOpen.get({ queue });
     const oldest = open?.["oldest"];

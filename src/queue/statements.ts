@@ -136,6 +136,7 @@ export function prepareStatements(db: DatabaseSync) {
                                  ifnull(webhook_expires_at, excluded.webhook_expires_at)),
         last_seen = max(last_seen, excluded.last_seen)`),
     conversation: p("SELECT * FROM conversations WHERE account = ? AND id = ?"),
+    anyConversation: p("SELECT 1 FROM conversations WHERE account = ? LIMIT 1"),
     direct: p(`
       SELECT * FROM conversations WHERE account = ? AND staff_id = ? AND kind = 'direct'
       ORDER BY last_seen DESC LIMIT 1`),

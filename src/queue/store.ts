@@ -204,6 +204,8 @@ export interface QueueStore {
 
   conversation(account: string, id: string): Conversation | undefined;
   directConversation(account: string, staffId: string): Conversation | undefined;
+  /** Whether anybody is remembered who wrote to this account. */
+  knowsConversations(account: string): boolean;
 
   counts(queue: QueueName): QueueCounts;
   /**
