@@ -23,6 +23,8 @@ export interface Overrides {
   lagEveryMs?: number;
   /** How long an account may be connected without any message ever, and how often that is looked for. */
   silence?: { afterMs?: number; everyMs?: number };
+  /** How often it is looked for what operators have to know. */
+  alertsEveryMs?: number;
   mediaTimings?: Partial<MediaFetchTimings>;
   /** Of replies that grow. */
   replyTimings?: Partial<ReplyTimings>;

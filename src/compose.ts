@@ -6,6 +6,7 @@ import { AWAY_BACKOFF, RETRY } from "./compose-retry.ts";
 import { buildSending } from "./compose-sending.ts";
 import { buildStreams } from "./compose-streams.ts";
 import { grantsOf, tokenFor } from "./compose-tokens.ts";
+import { buildWatches } from "./compose-watches.ts";
 import type { Account } from "./domain/account.ts";
 import type { Config } from "./config.ts";
 import { createDingtalkDispatcher, createWebSocketAgent } from "./dingtalk/dispatcher.ts";
@@ -14,7 +15,6 @@ import { StreamSession } from "./dingtalk/stream-session.ts";
 import { createAccountSender } from "./flows/account.ts";
 import { CARD_TOPIC } from "./flows/card-actions.ts";
 import { InboundFlow, MESSAGE_TOPIC, heldTogether } from "./flows/inbound.ts";
-import { LagWatch } from "./flows/lag.ts";
 import { Messages } from "./flows/messages.ts";
 import { Notices } from "./flows/notices.ts";
 import { OutboundFlow } from "./flows/outbound.ts";
@@ -23,7 +23,6 @@ import { Pacing } from "./flows/pacing.ts";
 import { PersonLimit } from "./flows/person-limit.ts";
 import { Recall } from "./flows/recall.ts";
 import { Retention } from "./flows/retention.ts";
-import { SilenceWatch } from "./flows/silence.ts";
 import { type AccountParts, accountHealth, sampleGauges, statusReport } from "./flows/status.ts";
 import { GatewayClient } from "./gateway/client.ts";
 import { Handshake } from "./gateway/handshake.ts";
@@ -192,7 +191,6 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
       ...(overrides.streamTimings && { timings: overrides.streamTimings }),
     }),
   }));
-  const silence = new SilenceWatch({ ...lanes, ...overrides.silence, accounts: () => parts });
   const sessions = parts.map(({ session }) => session);
   const senders = new Map(
     [...accounts.values()].map((account, index) => [
@@ -303,13 +301,8 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     ...(overrides.gatewayTimings && { timings: { ...overrides.gatewayTimings, timeoutMs: 10_000 } }),
   });
 
-  const lag = new LagWatch({
-    store,
-    clock,
-    logger,
-    metrics,
-    ...(overrides.lagEveryMs !== undefined && { everyMs: overrides.lagEveryMs }),
-  });
+  const watched = { accounts: parts, senders, messages, gate: gatewayGate, handshake, quota };
+  const { lag, silence, alerts } = buildWatches({ ...lanes, ...watched, config, overrides });
   const gates = [
     { account: undefined, gate: gatewayGate },
     ...[...senders].flatMap(([account, sender]) => Object.values(sender.gates).map((gate) => ({ account, gate }))),
@@ -374,7 +367,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
   const base = [quota, disk, ...media.services, clockWatch, retention, lag, silence, indicator];
   // Stop runs this backwards: the Stream first, then the inbox, then no new API work, then the outbox.
   const supervisor: Supervisor = new Supervisor(
-    [...base, http, notices, outbox, streams, intake, handshake, inbox, ...sessions],
+    [...base, http, notices, alerts, outbox, streams, intake, handshake, inbox, ...sessions],
     logger,
   );
   return {

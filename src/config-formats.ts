@@ -1,3 +1,4 @@
+import { parseTarget } from "./domain/target.ts";
 import { BlockList, isIP } from "node:net";
 
 /** What `checkSetting` needs to know of a setting. */
@@ -78,6 +79,10 @@ function checkQuotes(text: string): Wrong | undefined {
 const FORMATS = {
   text: { check: checkText, describe: () => "text" },
   list: { check: checkList, describe: () => "words separated by commas, or a list" },
+  targets: {
+    check: checkTargets,
+    describe: () => "`user:<staffId>` or `conversation:<id>`, several separated by commas",
+  },
   token: { check: checkToken, describe: () => `at least ${TOKEN_LENGTH} characters, or two such separated by a comma` },
   switch: { check: checkSwitch, describe: () => "`true` or `false`" },
   count: {
@@ -114,6 +119,14 @@ function checkList(value: unknown): Checked {
   const good = Array.isArray(words) && words.every((word) => typeof word === "string" && word.length <= 200);
   if (!good) return { problem: "is not a list of words", mend: 'Write "one, two" or ["one", "two"].' };
   return { value: (words as string[]).map((word) => word.trim()).filter((word) => word !== "") };
+}
+
+/** A list of those whom a message can go to. */
+function checkTargets(value: unknown, setting: Bounds): Checked {
+  const list = checkList(value);
+  if (!("value" in list)) return list;
+  const named = list.value as string[];
+  return named.every((target) => parseTarget(target)) ? list : wrong(setting, "names somebody in another form");
 }
 
 function checkText(value: unknown, setting: Bounds): Checked {

@@ -1,3 +1,4 @@
+import { ALERTS } from "./config-schema-alerts.ts";
 import { LIMITS, MEDIA, NOTICES, RETENTION } from "./config-schema-limits.ts";
 import { REPLY } from "./config-schema-reply.ts";
 import type { SchemaOf, Setting, Settings } from "./config-types.ts";
@@ -140,6 +141,7 @@ export const SCHEMA: SchemaOf<Settings> = {
   },
   limits: LIMITS,
   notices: NOTICES,
+  alerts: ALERTS,
   server: {
     host: {
       doc: "Address that the bridge's own API listens on. Every call there but the health checks needs a token, whatever the address.",

@@ -70,6 +70,15 @@ export interface Config {
     fileRefused: boolean;
     interrupted: boolean;
   };
+  alerts: {
+    to: string[];
+    credentials: boolean;
+    gatewayAway: boolean;
+    gatewayAwayAfterMs: number;
+    deadLetter: boolean;
+    quota: boolean;
+    secondConsumer: boolean;
+  };
   server: { host: string; port: number; publicUrl: string | undefined };
   /** Absolute. */
   dataDir: string;

@@ -103,6 +103,11 @@ export class StreamSession implements Service {
     return this.#theirs === undefined ? 0 : this.#theirs + clock.monotonic() - clock.now();
   }
 
+  /** Connections were closed by DingTalk as soon as they were open, several in a row: as when another program holds some. */
+  get isCrowded(): boolean {
+    return this.#health.hint !== undefined;
+  }
+
   hasConnectedOrFailedOnce(): boolean {
     return this.#health.known;
   }

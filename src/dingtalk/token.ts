@@ -88,6 +88,11 @@ export class TokenSource {
     return unlessAborted(this.#shared(), signal);
   }
 
+  /** Why there is no token, while it lasts. */
+  get failure(): ErrorCode | undefined {
+    return this.#failed?.error.code;
+  }
+
   /** DingTalk refused this token. Only this very one is dropped: others may have renewed it meanwhile. */
   invalidate(token: string): void {
     if (this.#token?.value !== token) return;

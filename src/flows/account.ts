@@ -1,4 +1,5 @@
 import type { Account } from "../domain/account.ts";
+import type { ErrorCode } from "../domain/errors.ts";
 import type { Outcome } from "../domain/outcome.ts";
 import type { QuotaClass } from "../domain/quota.ts";
 import type { Failure } from "../dingtalk/answers.ts";
@@ -72,6 +73,8 @@ const COOLDOWN = { baseMs: 1_000, capMs: 30_000 };
 /** All that speaks to DingTalk for one account. Nothing of it is shared with another: token, limiters, offset. */
 export function createAccountSender(options: AccountSenderOptions): AccountSender & {
   media: MediaApi;
+  /** Why there is no access token, while it lasts. */
+  tokenFailure(): ErrorCode | undefined;
   close(): void;
 } {
   const { account, apiBase, oapiBase, call, dispatcher, userAgent, clock, metrics } = options;
@@ -138,6 +141,7 @@ export function createAccountSender(options: AccountSenderOptions): AccountSende
     isRecalled: (message) => api.isRecalled(message).then(counted("recall")),
     reactions,
     media,
+    tokenFailure: () => tokens.failure,
     limiter,
     gates,
     clockOffset: options.clockOffset,

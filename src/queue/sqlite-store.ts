@@ -207,6 +207,10 @@ export class SqliteStore implements QueueStore {
     return this.#sql.dead.all({ accounts, limit: options.limit, before: options.before ?? NO_LIMIT }).map(toEntry);
   }
 
+  deadSince(at: number): Entry[] {
+    return this.#sql.deadSince.all(at).map(toEntry);
+  }
+
   replay(queue: QueueName, id: string, at: number): Promise<Entry | undefined> {
     return this.#commits.submit(() => {
       const row = this.#sql.replay.get({ queue, id, at });

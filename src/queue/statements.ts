@@ -114,6 +114,10 @@ export function prepareStatements(db: DatabaseSync) {
       SELECT * FROM entries WHERE state = 'dead' AND seq < :before
         AND (:accounts IS NULL OR account IN (SELECT value FROM json_each(:accounts)))
       ORDER BY seq DESC LIMIT :limit`),
+    // Both conditions on `state`: as for `purgeSettled`.
+    deadSince: p(`
+      SELECT * FROM entries WHERE state <> 'open' AND state = 'dead' AND settled_at > ?
+      ORDER BY settled_at DESC LIMIT 1000`),
     replay: p(`
       UPDATE entries SET state = 'open', due_at = :at, attempts = 0, crashes = 0, stop_asked = 0, created_at = :at,
              settled_at = NULL

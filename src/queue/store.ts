@@ -198,6 +198,8 @@ export interface QueueStore {
 
   /** Dead letters, newest first, after `before` (a `seq`). */
   deadLetters(options: { accounts?: string[]; limit: number; before?: number }): Entry[];
+  /** Those that died after `at` (epoch milliseconds), the latest first, at most 1,000. */
+  deadSince(at: number): Entry[];
   /** Opens a dead letter again, in order of its first commit; undefined when there is none of this id. */
   replay(queue: QueueName, id: string, at: number): Promise<Entry | undefined>;
   discard(queue: QueueName, id: string): Promise<boolean>;

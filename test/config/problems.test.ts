@@ -147,3 +147,13 @@ test("any address may be listened on without a token: derived ones protect it", 
     server: { host: "0.0.0.0" },
   });
 });
+
+test.each([["staff001"], ["user:"], ["conversation:user:staff001"], ["user:a, b"]])(
+  "alerts.to: %s names nobody that a message could go to",
+  (BRIDGE_ALERTS_TO) => {
+    using place = new Place();
+    expect(place.complaints({ ...CREDENTIALS, BRIDGE_ALERTS_TO })).toEqual([
+      "BRIDGE_ALERTS_TO names somebody in another form",
+    ]);
+  },
+);

@@ -229,6 +229,23 @@ const OTHER: Record<string, [text: string, value: unknown][]> = {
     ["false", false],
     ["off", false],
   ],
+  "alerts.to": [
+    ["user:staff001", ["user:staff001"]],
+    ["user:staff001, conversation:cidA==", ["user:staff001", "conversation:cidA=="]],
+  ],
+  ...Object.fromEntries(
+    ["credentials", "gatewayAway", "deadLetter", "quota", "secondConsumer"].map((kind) => [
+      `alerts.${kind}`,
+      [
+        ["false", false],
+        ["off", false],
+      ],
+    ]),
+  ),
+  "alerts.gatewayAwayAfterMs": [
+    ["1m", 60_000],
+    ["2m", 120_000],
+  ],
   "disk.minFreeMb": [
     ["0", 0],
     ["500", 500],
@@ -334,6 +351,15 @@ test("the defaults", () => {
       fileRefused: true,
       interrupted: true,
     },
+    alerts: {
+      to: [],
+      credentials: true,
+      gatewayAway: true,
+      gatewayAwayAfterMs: 300_000,
+      deadLetter: true,
+      quota: true,
+      secondConsumer: true,
+    },
     server: { host: "127.0.0.1", port: 8790, publicUrl: undefined },
     dataDir: join(place.dir, "data"),
     dingtalk: { apiBase: "https://api.dingtalk.com", oapiBase: "https://oapi.dingtalk.com" },
@@ -389,7 +415,7 @@ describe.each(settings)("$path", ({ path, setting, first, second, where }) => {
 
   test("a wrong type in the file is a problem that names path and file", () => {
     using place = new Place();
-    const lists = setting.format === "list" ? [[1], [["x"]]] : [[], ["x"]];
+    const lists = /list|targets/.test(setting.format) ? [[1], [["x"]]] : [[], ["x"]];
     for (const value of [null, ...lists, {}, { a: { b: 1 } }, -1, 0.5]) {
       const env = { ...CREDENTIALS, BRIDGE_CONFIG: place.write("c.json5", nested(path, value)) };
       expect(place.problems(env)).toEqual([expect.objectContaining({ setting: `${path} (in ${place.dir}/c.json5)` })]);
