@@ -11,10 +11,11 @@ export { BridgeError } from "./domain/errors.ts";
 export { eraseStored } from "./compose-operator.ts";
 export type { ErasureReport } from "./flows/erasure.ts";
 export { storedDeadLetters } from "./flows/dead-letters-stored.ts";
+export { runChecks } from "./flows/doctor-run.ts";
 export type { DeadLetterView } from "./flows/views.ts";
 export { storedQuota } from "./flows/quota-stored.ts";
 export { type Trace, type TraceStep, storedTraces } from "./flows/trace.ts";
-export { verifyCredentials } from "./compose-doctor.ts";
+export { createDoctor, verifyCredentials } from "./compose-doctor.ts";
 export type { Overrides } from "./compose-overrides.ts";
 export { createLogger } from "./ops/logger.ts";
 

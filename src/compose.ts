@@ -14,6 +14,7 @@ import { createHttpCall } from "./dingtalk/http.ts";
 import { StreamSession } from "./dingtalk/stream-session.ts";
 import { createAccountSender } from "./flows/account.ts";
 import { CARD_TOPIC } from "./flows/card-actions.ts";
+import { GatewayCalls } from "./flows/gateway-calls.ts";
 import { InboundFlow, MESSAGE_TOPIC, heldTogether } from "./flows/inbound.ts";
 import { Messages } from "./flows/messages.ts";
 import { Notices } from "./flows/notices.ts";
@@ -303,6 +304,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
 
   const watched = { accounts: parts, senders, messages, gate: gatewayGate, handshake, quota };
   const { lag, silence, alerts } = buildWatches({ ...lanes, ...watched, config, overrides });
+  const calls = new GatewayCalls(clock);
   const gates = [
     { account: undefined, gate: gatewayGate },
     ...[...senders].flatMap(([account, sender]) => Object.values(sender.gates).map((gate) => ({ account, gate }))),
@@ -319,6 +321,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     port: config.server.port,
     version,
     grants: () => grantsOf(config, accounts),
+    onGatewayCall: (scope) => calls.note(scope),
     messages,
     streams,
     activity: indicator,
@@ -332,7 +335,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     }),
     health,
     status: (scope) =>
-      statusReport({ scope, version, accounts: parts, store, handshake, quota, streams, lag, gates, clock }),
+      statusReport({ scope, version, accounts: parts, store, handshake, quota, streams, lag, calls, gates, clock }),
     probeStore: () => void store.counts("inbox"),
     metrics,
     metricsPublic: config.metrics.public,

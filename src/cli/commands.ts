@@ -1,5 +1,6 @@
 import type { CliCommand } from "./command.ts";
 import { configCommand } from "./config.ts";
+import { doctorCommand } from "./doctor.ts";
 import { initCommand } from "./init.ts";
 import { pluginPathCommand } from "./plugin-path.ts";
 import { deadLettersCommand } from "./dead-letters.ts";
@@ -15,6 +16,7 @@ import { traceCommand } from "./trace.ts";
 export const COMMANDS: readonly CliCommand[] = [
   startCommand,
   initCommand,
+  doctorCommand,
   sandboxCommand,
   configCommand,
   traceCommand,

@@ -116,7 +116,8 @@ export class DingtalkDesk {
   }
 
   async close(): Promise<void> {
-    await this.#dispatcher.close();
+    // What has run into its deadline may still be waiting.
+    await this.#dispatcher.destroy();
   }
 }
 

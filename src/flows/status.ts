@@ -5,6 +5,7 @@ import type { AccountHealth } from "../ops/health.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { Gate } from "../queue/gate.ts";
 import type { QueueName, QueueStore } from "../queue/store.ts";
+import type { GatewayCalls } from "./gateway-calls.ts";
 import type { LagWatch } from "./lag.ts";
 import type { Scope } from "./messages.ts";
 import type { QuotaGovernor } from "./quota.ts";
@@ -39,6 +40,7 @@ export function statusReport(parts: {
   quota: QuotaGovernor;
   streams: Pick<Streams, "count">;
   lag: LagWatch;
+  calls: GatewayCalls;
   /** The doors to the gateway and to DingTalk's endpoints, by account. */
   gates: { account: string | undefined; gate: Gate }[];
   clock: Clock;
@@ -63,7 +65,11 @@ export function statusReport(parts: {
       .filter(({ account }) => account === undefined || visible(account))
       .map(({ gate }) => ({ name: gate.name, open: gate.isOpen })),
     quota: parts.quota.report(scope.account),
-    gateway: { ...handshake.health(), plugin: handshake.plugin ?? null },
+    gateway: {
+      ...handshake.health(),
+      plugin: handshake.plugin ?? null,
+      lastCallAt: iso(parts.calls.last(scope)),
+    },
   };
 }
 

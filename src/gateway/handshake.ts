@@ -1,11 +1,8 @@
 import type { Dispatcher } from "undici";
-import { CONTRACT, CONTRACT_HEADER, CONTRACT_MEND } from "../domain/contract.ts";
-import { BridgeError, coerceError } from "../domain/errors.ts";
 import type { Logger } from "../ops/logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { Health, Service } from "../ops/service.ts";
-import { PLUGIN_MEND, SERVICE_MEND, TOKEN_MEND, parseObject } from "./answers.ts";
-import { callGateway } from "./http.ts";
+import { askGateway } from "./greeting.ts";
 
 export interface HandshakeOptions {
   url: URL;
@@ -25,8 +22,7 @@ export interface HandshakeOptions {
 const TIMINGS = { wrongMs: 30_000, rightMs: 5 * 60_000, timeoutMs: 10_000 };
 
 /**
- * Asks the gateway who it is: `GET {eventsPath}` with each account's token. Only JSON counts, because OpenClaw answers
- * unknown paths with a page of HTML and 200. Every 30 s while something is wrong, every 5 min while all is right.
+ * Asks the gateway who it is, with each account's token: every 30 s while something is wrong, every 5 min while all is right.
  */
 export class Handshake implements Service {
   readonly name = "gateway";
@@ -114,81 +110,10 @@ export class Handshake implements Service {
   }
 
   async #checkAccount(account: { name: string; appKey: string }, signal: AbortSignal): Promise<Health> {
-    const { url, token, userAgent, dispatcher } = this.#options;
-    try {
-      const answer = await callGateway({
-        dispatcher,
-        url,
-        method: "GET",
-        headers: {
-          authorization: `Bearer ${token(account.name)}`,
-          accept: "application/json",
-          [CONTRACT_HEADER]: String(CONTRACT),
-          "user-agent": userAgent,
-        },
-        timeoutMs: this.#timings.timeoutMs,
-        signal,
-      });
-      const body = /json/i.test(answer.contentType) ? parseObject(answer.body) : undefined;
-      if (answer.status === 401 || answer.status === 403) {
-        return wrong("gateway_token", `the gateway refuses the token of account ${account.name}`, TOKEN_MEND);
-      }
-      if (answer.status >= 400 && body?.["code"] === "unsupported_version") {
-        const detail = `the plugin refuses contract ${CONTRACT} of this bridge: ${word(body["detail"])}`;
-        return wrong("contract_version", detail, CONTRACT_MEND);
-      }
-      if (answer.status >= 500)
-        return wrong(
-          "gateway_unavailable",
-          `the gateway answers ${answer.status}`,
-          "wait, or look at the gateway's log",
-        );
-      if (answer.status !== 200 || !body || body["contract"] === undefined) {
-        return wrong("plugin_missing", `no channel plugin at ${url.pathname}`, PLUGIN_MEND);
-      }
-      return this.#readGreeting(account, body);
-    } catch (thrown) {
-      return this.#unreachable(coerceError(thrown));
-    }
-  }
-
-  #readGreeting(account: { name: string; appKey: string }, body: Record<string, unknown>): Health {
-    if (body["contract"] !== CONTRACT) {
-      const theirs = JSON.stringify(body["contract"]);
-      return wrong("contract_version", `the plugin speaks contract ${theirs}, this bridge ${CONTRACT}`, CONTRACT_MEND);
-    }
-    this.#plugin = { name: word(body["name"]), version: word(body["version"]), host: word(body["host"]) };
-    const theirs = Array.isArray(body["accounts"]) ? (body["accounts"] as unknown[]) : [];
-    const match = theirs.filter(isRecord).find((one) => one["appKey"] === account.appKey);
-    if (!match) {
-      const ids = theirs.filter(isRecord).map((one) => word(one["id"]));
-      return wrong(
-        "account",
-        `the plugin has no account with the App Key of ${account.name} (it has: ${ids.join(", ") || "none"})`,
-        "set the same App Key in channels.dingtalk of the gateway's openclaw.json",
-      );
-    }
-    if (match["enabled"] === false) {
-      return wrong(
-        "account",
-        `account ${account.name} is disabled in the plugin`,
-        "set channels.dingtalk.enabled (or the account's enabled) to true",
-      );
-    }
-    return { status: "ok" };
-  }
-
-  #unreachable(error: Error): Health {
-    const { url, insideContainer } = this.#options;
-    const code = error instanceof BridgeError ? error.code : "gateway_unreachable";
-    const mend =
-      insideContainer && /^(localhost|127\.|\[::1\])/.test(url.hostname)
-        ? "start the gateway; if it runs outside this container, use network_mode: host or set BRIDGE_GATEWAY_URL to the host's name, because a loopback address is the container itself"
-        : `start the gateway, or: ${SERVICE_MEND}`;
-    return wrong(code, `${error.message} (${url.origin})`, mend);
+    const { url, token, userAgent, dispatcher, insideContainer = false } = this.#options;
+    const asked = { url, account, token: token(account.name), userAgent, dispatcher, insideContainer, signal };
+    const { health, plugin } = await askGateway({ ...asked, timeoutMs: this.#timings.timeoutMs });
+    this.#plugin = plugin ?? this.#plugin;
+    return health;
   }
 }
-
-const wrong = (code: string, detail: string, mend: string): Health => ({ status: "degraded", code, detail, mend });
-const word = (value: unknown): string => (typeof value === "string" ? value.slice(0, 100) : "");
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;

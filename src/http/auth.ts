@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { CONTRACT_HEADER } from "../domain/contract.ts";
 import type { Scope } from "../flows/messages.ts";
 import { problemOf, sendProblem } from "./problem.ts";
 
@@ -22,7 +23,7 @@ const digest = (text: string): Buffer => createHash("sha256").update(text).diges
  * Bearer check as an `onRequest` hook. All grants are compared every time and by digest, so neither time nor length
  * tells how much of a token was right.
  */
-export function requireToken(grants: () => Grant[]) {
+export function requireToken(grants: () => Grant[], onGatewayCall: (scope: Scope) => void = () => undefined) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     const given = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
     const givenDigest = digest(given ?? "");
@@ -32,6 +33,8 @@ export function requireToken(grants: () => Grant[]) {
     }
     if (given !== undefined && scope) {
       request.scope = scope;
+      // Whoever names the contract is a gateway; an operator's own calls do not.
+      if (request.headers[CONTRACT_HEADER] !== undefined) onGatewayCall(scope);
       return;
     }
     const detail = given === undefined ? "a bearer token is needed" : "the token is not one of this bridge's";

@@ -5,7 +5,7 @@ import { BridgeError, coerceError } from "../domain/errors.ts";
 import type { DeadLetters } from "../flows/dead-letters.ts";
 import type { Erasures } from "../flows/erasure.ts";
 import type { Media } from "../flows/media.ts";
-import type { Messages } from "../flows/messages.ts";
+import type { Messages, Scope } from "../flows/messages.ts";
 import type { Logger } from "../ops/logger.ts";
 import type { Health, Service } from "../ops/service.ts";
 import { Transitions } from "../ops/transitions.ts";
@@ -25,6 +25,8 @@ export interface HttpServerOptions extends Omit<OperationsOptions, "authenticate
   port: number;
   version: string;
   grants: () => Grant[];
+  /** A gateway called with a right token. */
+  onGatewayCall?: (scope: Scope) => void;
   messages: Messages;
   deadLetters: DeadLetters;
   erasures: Erasures;
@@ -110,7 +112,7 @@ export async function buildServer(options: HttpServerOptions, refusing: AbortSig
     routerOptions: { maxParamLength: 512 },
     ajv: { customOptions: { discriminator: true, removeAdditional: false, coerceTypes: false, useDefaults: true } },
   }).withTypeProvider<TypeBoxTypeProvider>();
-  const authenticate = requireToken(options.grants);
+  const authenticate = requireToken(options.grants, options.onGatewayCall);
   app.decorateRequest("scope");
   app.setErrorHandler(errorHandler(options.logger));
   app.setNotFoundHandler(async (request, reply) => {

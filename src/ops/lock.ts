@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { BridgeError, coerceError } from "../domain/errors.ts";
@@ -38,6 +38,24 @@ export class DataDirectoryLock {
 
   release(): void {
     if (this.#db.isOpen) this.#db.close();
+  }
+}
+
+/** Whether a bridge has the directory now; takes nothing and makes nothing. Undefined when this user cannot tell. */
+export function isDirectoryLocked(directory: string): boolean | undefined {
+  const file = join(directory, "bridge.lock");
+  let db: DatabaseSync | undefined;
+  try {
+    if (!existsSync(file)) return false;
+    db = new DatabaseSync(file, { readOnly: true, timeout: 0 });
+    // A read wants a shared lock, for microseconds; the owner's exclusive one refuses it.
+    db.prepare("SELECT count(*) FROM sqlite_schema").get();
+    return false;
+  } catch (thrown) {
+    const cause = coerceError(thrown);
+    return "errcode" in cause && Number(cause.errcode) % 256 === SQLITE_BUSY ? true : undefined;
+  } finally {
+    db?.close();
   }
 }
 

@@ -57,13 +57,14 @@ it("nobody is told unless somebody is named, and each one named is told", async 
 });
 
 it("an alert that cannot be delivered is a dead letter that no alert speaks of", async () => {
-  bridge = await startBridge({ overrides: SOON, env: { ...TO, BRIDGE_ALERTS_TO: "user:nobody" } });
-  await intoNowhere(bridge);
-  const dead = async (): Promise<unknown[]> =>
-    ((await (await bridge?.api("GET", "/v1/dead-letters"))?.json()) as { deadLetters: unknown[] }).deadLetters;
-  await expect.poll(async () => (await dead()).length).toBe(2);
-  for (let look = 0; look < 5; look++) expect(await dead()).toHaveLength(2);
-  expect(bridge.logs.text.split("operators are told")).toHaveLength(2);
+  const env = { ...TO, BRIDGE_ALERTS_TO: "user:nobody, user:staff001", BRIDGE_ALERTS_GATEWAY_AWAY_AFTER: "0" };
+  bridge = await startBridge({ overrides: SEEN, env });
+  await bridge.gateway.crash();
+  await expect.poll(told).toHaveLength(1);
+  await expect.poll(() => bridge?.logs.text).toContain("entry is a dead letter");
+  const { id } = (await (await intoNowhere(bridge)).json()) as { id: string };
+  await expect.poll(told).toHaveLength(2);
+  expect(told()[1]).toContain(`A message could not be delivered, the latest: recipient_unknown, ${id}.`);
 });
 
 it("the gateway is away: after the time that is set, with what is wrong", async () => {
