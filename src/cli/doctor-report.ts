@@ -35,7 +35,7 @@ function summary(findings: readonly Finding[]): string[] {
   const first = findings.find(({ level }) => level === (errors > 0 ? "error" : "warning"));
   return [
     `${plural(errors, "error")}, ${plural(warnings, "warning")}. docs/doctor.md explains every code.`,
-    ...(first?.mend === undefined ? [] : [`Next: ${first.mend}`]),
+    `Next: mend ${first?.check}${errors + warnings === 1 ? "" : " first"}, then run: dingtalk-bridge doctor`,
   ];
 }
 

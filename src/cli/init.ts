@@ -124,7 +124,9 @@ async function verified(
     const refused = "DingTalk does not accept this App Key with this App Secret";
     if (!questions)
       throw new CommandError(refused, { mend: "copy both again with the console's copy icons: 凭证与基础信息" });
-    context.stderr.write(`${refused} (${failure.message}).\nCopy both again with the copy icons.\n`);
+    context.stderr.write(
+      `${refused} (${failure.message.split("; DingTalk: ").at(-1)}).\nCopy both again with the copy icons.\n`,
+    );
     current = {
       appKey: await questions.text("App Key (Client ID):", current.appKey),
       appSecret: await questions.secret("App Secret (Client Secret, not shown):"),

@@ -53,8 +53,9 @@ export async function checkCredentials({ account, desk }: AccountChecks, signal:
         : code === "dingtalk_ip_not_allowed"
           ? IP_MEND
           : "try again in a minute; if it stays, look at the findings on network and proxy";
+    const said = message.split("; DingTalk: ").at(-1) ?? "";
     const text =
-      code === "dingtalk_bad_credentials" ? `DingTalk does not accept App Key and App Secret: ${message}` : message;
+      code === "dingtalk_bad_credentials" ? `DingTalk does not accept App Key and App Secret (${said})` : message;
     return { check: "credentials", code, level: "error", account: name, text, mend };
   }
 }

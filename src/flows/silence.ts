@@ -11,7 +11,7 @@ const EVERY_MS = 10_000;
 
 /** What to look at, in the words of DingTalk's console. */
 export const SILENCE_MEND =
-  "write to the robot. If that does not show in the log: open-dev.dingtalk.com → the app: 应用能力 → 机器人: 消息接收模式 is Stream 模式; 版本管理与发布: a version with the robot is published, and its 应用可用范围 includes you. In groups @ the robot";
+  "write to the robot. If that does not show in the log: open-dev.dingtalk.com → the app: 应用能力 → 机器人: 消息接收模式 is Stream 模式; 版本管理与发布: a version with the robot is published, and its 应用可用范围 includes you. In groups @ the robot. To check the rest: dingtalk-bridge doctor";
 
 export interface SilenceOptions {
   accounts: () => readonly { name: string; session: Pick<StreamSession, "hasConnectedOrFailedOnce" | "downSince"> }[];

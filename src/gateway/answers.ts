@@ -74,7 +74,7 @@ export function readAnswer(answer: GatewayAnswer, at: number): { outcome: Outcom
 export const PLUGIN_MEND =
   'install it with: openclaw plugins install --force "$(dingtalk-bridge plugin-path)", then restart the gateway';
 export const TOKEN_MEND =
-  "give both sides the same App Key and App Secret, or the same BRIDGE_TOKEN (plugin setting: bridgeToken)";
+  "give both sides the same App Key and App Secret, or the same BRIDGE_TOKEN (plugin setting: bridgeToken); to check: dingtalk-bridge doctor";
 export const SERVICE_MEND = "check BRIDGE_GATEWAY_URL: it must be the address of the OpenClaw gateway";
 
 function noPlugin(): { outcome: Outcome; wrongSetup: WrongSetup } {
