@@ -127,6 +127,9 @@ Flags go before environment variables, these before the file of \`BRIDGE_CONFIG\
 the defaults. This holds for each setting by itself; an account is taken as a whole from the first source that has it
 (only \`DINGTALK_ROBOT_CODE\` may be set alone: it then applies to the account \`main\` of a file).
 
+Every command also reads variables from the file \`.env\` of its working directory, where there is one (\`dingtalk-bridge init\` writes
+it); the environment goes before it, and the log names what was read.
+
 An empty variable counts as unset. Where a variable has a second name, the first one listed goes before it; the two names of a
 credential must not differ.
 

@@ -30,7 +30,7 @@ export function alertText(news: AlertNews, language: Language): string {
 function chinese(news: AlertNews): string {
   switch (news.kind) {
     case "credentials":
-      return `钉钉拒绝了账号 ${news.accounts.join("、")} 的 App Key 或 App Secret，机器人收不到消息。请在 凭证与基础信息 中重新复制，更新配置后重启网桥。检查命令：dingtalk-bridge doctor`;
+      return `钉钉拒绝了账号 ${news.accounts.join("、")} 的 App Key 或 App Secret，机器人收不到消息。请在 凭证与基础信息 中重新复制，更新配置后重启 bridge。检查命令：dingtalk-bridge doctor`;
     case "gatewayAway":
       return `网关已有 ${news.minutes} 分钟无法接收消息（${news.detail}）。消息都已保存，恢复后会继续处理。检查命令：dingtalk-bridge doctor`;
     case "deadLetter":

@@ -22,8 +22,10 @@ const FIRST_MS: Record<CardProblem, number> = { template: LONGEST_MS, create: 30
 const MENDS: Record<CardProblem, string> = {
   template:
     "set DINGTALK_CARD_TEMPLATE_ID to a published template of your own (open-dev.dingtalk.com → 卡片平台), or to off",
-  create: "open-dev.dingtalk.com → the app → 权限管理 → 互动卡片实例写权限 (Card.Instance.Write); to check: dingtalk-bridge doctor",
-  stream: "open-dev.dingtalk.com → the app → 权限管理 → AI卡片流式更新权限 (Card.Streaming.Write); to check: dingtalk-bridge doctor",
+  create:
+    "open-dev.dingtalk.com → the app → 权限管理 → 互动卡片实例写权限 (Card.Instance.Write); to check: dingtalk-bridge doctor",
+  stream:
+    "open-dev.dingtalk.com → the app → 权限管理 → AI卡片流式更新权限 (Card.Streaming.Write); to check: dingtalk-bridge doctor",
 };
 const SAYS: Record<CardProblem, string> = {
   template: "DingTalk refuses the card template",

@@ -77,7 +77,8 @@ function read(account: { name: string; appKey: string }, body: Record<string, un
   if (!match) {
     const ids = theirs.filter(isRecord).map((one) => word(one["id"]));
     const detail = `the plugin has no account with the App Key of ${account.name} (it has: ${ids.join(", ") || "none"})`;
-    const mend = "set the same App Key in channels.dingtalk of the gateway's openclaw.json; to check: dingtalk-bridge doctor";
+    const mend =
+      "set the same App Key in channels.dingtalk of the gateway's openclaw.json; to check: dingtalk-bridge doctor";
     return { ...wrong("account", detail, mend), plugin };
   }
   if (match["enabled"] === false) {
