@@ -312,6 +312,10 @@ describe("files and growing answers with a real OpenClaw gateway", () => {
           await never;
         })();
       });
+      // OpenClaw goes on with the interrupted turn by itself, at times in one request with the words that came next.
+      model.answers.set("waiting", ({ unanswered }) =>
+        unanswered.includes("killed") ? "the whole answer, and echo waiting" : "echo waiting",
+      );
       await sim.say({ text: "say killed" });
       await expect.poll(() => cardWith("half of an answer"), SOON).toBeDefined();
       const card = cardWith("half of an answer")!;
