@@ -47,10 +47,9 @@ export class Reply {
   #isQuiet = false;
   #isEnded = false;
   #sent = 0;
-  /** What the stream showed last. */
-  #shown = "";
-  /** What the model says just now. */
+  /** What the model has said so far. Read when it is needed: OpenClaw computes the text only then. */
   #partial: { text?: string | undefined } = {};
+  #shown = "";
   /** What is being done, below the text. */
   #status = "";
   #patience: NodeJS.Timeout | undefined;
@@ -76,7 +75,7 @@ export class Reply {
 
   /** Whether this is what grows just now. */
   shows(text: string): boolean {
-    return this.#stream !== undefined && this.#shown.trim() === text.trim();
+    return this.#stream !== undefined && this.#text().trim() === text.trim();
   }
 
   /** The text so far of what the model says just now. False as long as nobody can see it. */
@@ -85,21 +84,14 @@ export class Reply {
     if (!this.#stream && !this.#options.isStreaming()) return false;
     this.#status = "";
     this.#partial = partial;
-    return this.#show(() => this.#read());
-  }
-
-  /** Called when the text is sent: OpenClaw computes it only then. */
-  #read(): string {
-    this.#shown = this.#partial.text ?? this.#shown;
-    return this.#shown;
+    return this.#show(() => this.#text());
   }
 
   /** A tool runs; `line` says what it does. False as long as nobody can see it. */
   progress(line: string): boolean {
     if (this.#isEnded || !this.#options.isStreaming()) return false;
     this.#status = line;
-    // What was said right before the tool has not been sent yet.
-    const read = (): string => this.#read() || NOTHING_YET;
+    const read = (): string => this.#text() || NOTHING_YET;
     if (this.#stream) return this.#show(read);
     // In a group an agent may well say nothing in the end, and a card that was shown cannot be taken back.
     if (!this.to.startsWith("user:")) return false;
@@ -107,6 +99,11 @@ export class Reply {
       if (!this.#isEnded && !this.#hasAnswered && this.#status !== "") this.#show(read);
     }, TOOL_PATIENCE_MS);
     return false;
+  }
+
+  #text(): string {
+    this.#shown = this.#partial.text ?? this.#shown;
+    return this.#shown;
   }
 
   #show(read: () => string): boolean {
@@ -151,12 +148,12 @@ export class Reply {
   async finish(text: string, isError = false): Promise<string | undefined> {
     const stream = this.#stream;
     if (text === "" || !stream) return undefined;
-    const shown = this.#read();
-    const whole = isError && shown !== "" ? `${shown.trimEnd()}\n\n${text}` : text;
+    const said = isError ? this.#text().trimEnd() : "";
+    const whole = said === "" ? text : `${said}\n\n${text}`;
     this.#stream = undefined;
     this.#isQuiet = true;
-    this.#shown = "";
     this.#partial = {};
+    this.#shown = "";
     this.#hasAnswered = true;
     return await stream.finish(whole, isError ? "failed" : "done", this.mentions);
   }

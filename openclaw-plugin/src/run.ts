@@ -58,6 +58,14 @@ export class Run {
     askers[0].reply.share();
   }
 
+  /** It did not go into this run after all. */
+  leave(asker: Asker): void {
+    const isOther = (one: Asker): boolean => one !== asker;
+    const [first, ...others] = this.#current.askers;
+    this.#current.askers = [first, ...others.filter(isOther)];
+    this.#next = this.#next.filter(isOther);
+  }
+
   /** The model begins another message. */
   messageBegins(): void {
     this.#messages += 1;

@@ -4,6 +4,8 @@ import type { Run } from "./run.ts";
 export interface Session {
   /** The run that is going on. OpenClaw runs one at a time in a session. */
   run: Run | undefined;
+  /** A message of which OpenClaw has yet to say whether it went into the run that was going on, or has one of its own: the latter. */
+  hasOwnRun: (() => void) | undefined;
   /** OpenClaw has shown unfinished texts of this session, so they are no secret. */
   showsPartials: boolean;
 }
@@ -22,7 +24,7 @@ export class Sessions {
   readonly #queued = new Map<string, Run>();
 
   session(key: string): Session {
-    const session = this.#sessions.get(key) ?? { run: undefined, showsPartials: false };
+    const session = this.#sessions.get(key) ?? { run: undefined, hasOwnRun: undefined, showsPartials: false };
     this.#sessions.delete(key);
     this.#sessions.set(key, session);
     for (const [oldest, { run }] of this.#sessions) {

@@ -34,7 +34,7 @@ export class Turn {
   readonly #entry: Entry;
   readonly #stops: boolean;
   readonly #asker: Asker;
-  #session: Session = { run: undefined, showsPartials: false };
+  #session: Session = { run: undefined, hasOwnRun: undefined, showsPartials: false };
   /** The run that answers: its own, or the one that its words went into. */
   #run: Run | undefined;
   #runId: string | undefined;
@@ -150,6 +150,10 @@ export class Turn {
         if (this.#run || this.#isDeferred) this.#named(runId);
         else this.#runId = runId;
       },
+      onQueuedFollowupAdmitted: () => {
+        this.#session.hasOwnRun?.();
+        this.#session.hasOwnRun = undefined;
+      },
       onAssistantMessageStart: () => {
         this.#current?.messageBegins();
         return false;
@@ -192,6 +196,7 @@ export class Turn {
       onAbandoned: () => entry.note({ kind: "failed", reason: "OpenClaw gave the turn up before it began" }),
       onSettled: () => {
         if (entry.standing?.kind === "deferred") this.#merged();
+        this.#session.hasOwnRun = undefined;
         // Never rejects.
         if (this.#isDeferred) void this.#end(false);
       },
@@ -199,12 +204,20 @@ export class Turn {
   }
 
   #adopted(): void {
-    const { run } = this.#session;
-    if (this.#isDeferred && !this.#hasReturned && run && !run.isOver) {
-      this.#run = run;
-      run.join(this.#asker);
-      return this.#merged();
-    }
+    const session = this.#session;
+    const { run } = session;
+    if (!this.#isDeferred || this.#hasReturned || !run || run.isOver) return this.#begins();
+    // It went into the run that is going on; or that one has just ended, and OpenClaw says next that this one has the session.
+    this.#run = run;
+    run.join(this.#asker);
+    session.hasOwnRun = () => {
+      run.leave(this.#asker);
+      this.#begins();
+    };
+  }
+
+  /** The message has a run of its own. */
+  #begins(): void {
     this.#run = new Run(this.#asker);
     this.#run.id = this.#runId;
     this.#session.run = this.#run;

@@ -197,10 +197,13 @@ describe("what tools do", () => {
     expect(finishes()).toMatchObject([{ text: "It says so.", outcome: "done" }]);
   });
 
-  test("follows at once on what was said, and that is shown too", async () => {
+  test("hides no words that were not shown yet", async () => {
+    const { promise: opened, resolve } = Promise.withResolvers<void>();
+    fake.script.set("POST /v1/streams", [{ status: 201, body: { id: "st_1", mode: "card" }, after: opened }]);
     const reply = begin();
     reply.grow({ text: "Let me see." });
     reply.progress("🛠️ read");
+    resolve();
     await expect.poll(puts).toEqual([{ seq: 0, text: "Let me see.", status: "🛠️ read" }]);
     await reply.end("aborted");
   });

@@ -72,6 +72,17 @@ describe("words that go into a run", () => {
   });
 });
 
+test("who did not go into the run after all has no answer from it", async () => {
+  const [run, other] = [new Run(asker("m1")), asker("m2")];
+  run.messageBegins();
+  run.join(other);
+  run.leave(other);
+  run.messageBegins();
+  await run.deliver({ text: "two" }, { kind: "final", message: 2 });
+  expect(answers()).toEqual([["m1", "conversation:cid1", "two", ["of m1"]]]);
+  await run.end("aborted");
+});
+
 test("the end closes what grew for everybody, and nobody is worked for any more", async () => {
   const run = new Run(asker("m1"));
   run.messageBegins();
