@@ -133,7 +133,7 @@ function report(thrown: unknown, { stderr, signal }: CommandContext): number {
   };
   // Commander has said it already.
   if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT.ok : EXIT.usage;
-  if (thrown instanceof ConfigError) return fail(EXIT.config, `${PROGRAM} cannot start:\n${thrown.message}`);
+  if (thrown instanceof ConfigError) return fail(EXIT.config, `${PROGRAM}: ${thrown.message}`);
   if (thrown instanceof CommandError || thrown instanceof BridgeError) {
     const mend = thrown.mend === undefined ? "" : `\n  mend: ${thrown.mend}`;
     return fail(statusOf(thrown), `${PROGRAM}: ${thrown.message}${mend}`);
