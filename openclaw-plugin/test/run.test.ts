@@ -81,6 +81,8 @@ test("who did not go into the run after all has no answer from it", async () => 
   await run.deliver({ text: "two" }, { kind: "final", message: 2 });
   expect(answers()).toEqual([["m1", "conversation:cid1", "two", ["of m1"]]]);
   await run.end("aborted");
+  // It has a run of its own then.
+  other.activity.idle();
 });
 
 test("the end closes what grew for everybody, and nobody is worked for any more", async () => {
