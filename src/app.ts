@@ -1,13 +1,16 @@
 import type { Overrides } from "./compose-overrides.ts";
+import type { ReloadReport } from "./compose-reload.ts";
 import { type Parts, build } from "./compose.ts";
 import type { Config } from "./config.ts";
+import { BridgeError } from "./domain/errors.ts";
 import type { HealthReport } from "./ops/health.ts";
 import { DataDirectoryLock } from "./ops/lock.ts";
 
 export { ConfigError, type LoadOptions, loadConfig } from "./config.ts";
 export type { Config } from "./config.ts";
 export { type SettingReport, explainConfig } from "./config-report.ts";
-export { BridgeError } from "./domain/errors.ts";
+export type { ReloadReport } from "./compose-reload.ts";
+export { BridgeError };
 export { eraseStored } from "./compose-operator.ts";
 export type { ErasureReport } from "./flows/erasure.ts";
 export { storedDeadLetters } from "./flows/dead-letters-stored.ts";
@@ -17,7 +20,7 @@ export { storedQuota } from "./flows/quota-stored.ts";
 export { type Trace, type TraceStep, storedTraces } from "./flows/trace.ts";
 export { createDoctor, verifyCredentials } from "./compose-doctor.ts";
 export type { Overrides } from "./compose-overrides.ts";
-export { createLogger } from "./ops/logger.ts";
+export { type Logger, createLogger } from "./ops/logger.ts";
 
 /** The running bridge. */
 export interface App {
@@ -25,6 +28,11 @@ export interface App {
   start(): Promise<void>;
   /** Stops in order. Resolves true when nothing was in flight at the end, false when `signal` cut something off. */
   stop(options: { signal: AbortSignal }): Promise<boolean>;
+  /**
+   * Puts accounts and limits of these settings into effect and names what else has changed. A removed account's messages wait until
+   * it is added again. To be called after `start`.
+   */
+  reload(config: Config): Promise<ReloadReport>;
   health(): HealthReport;
   /** Port of the API, once started. */
   readonly port: number | undefined;
@@ -61,6 +69,10 @@ export function createApp(config: Config, overrides: Overrides): App {
       await close();
       logger.info({ clean: !signal.aborted }, "stopped");
       return !signal.aborted;
+    },
+    async reload(next) {
+      if (!parts || stopping) throw new BridgeError("stopping", "the bridge does not run");
+      return parts.reload(next);
     },
     health: () =>
       parts?.health() ?? { status: "starting", ready: false, version: overrides.version, components: {}, mends: [] },

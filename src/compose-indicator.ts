@@ -1,4 +1,4 @@
-import type { Config } from "./config.ts";
+import type { AccountConfig } from "./config-types.ts";
 import type { AccountSender } from "./flows/account.ts";
 import { type Alarm, Indicator } from "./flows/indicator.ts";
 import type { QuotaGovernor } from "./flows/quota.ts";
@@ -8,7 +8,8 @@ import type { SqliteStore } from "./queue/sqlite-store.ts";
 
 /** The thinking indicator, wired. */
 export function buildIndicator(wiring: {
-  config: Config;
+  /** Undefined: not served now. */
+  account: (name: string) => AccountConfig | undefined;
   store: SqliteStore;
   sender: (account: string) => Pick<AccountSender, "reactions" | "gates"> | undefined;
   quota: QuotaGovernor;
@@ -16,10 +17,10 @@ export function buildIndicator(wiring: {
   logger: Logger;
   alarm: Alarm | undefined;
 }): Indicator {
-  const { config, quota } = wiring;
+  const { account, quota } = wiring;
   return new Indicator({
     ...wiring,
-    settings: (account) => config.accounts.find(({ name }) => name === account)?.reply,
-    ladder: (account) => quota.ladder(account),
+    settings: (name) => account(name)?.reply,
+    ladder: (name) => quota.ladder(name),
   });
 }

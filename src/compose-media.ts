@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import type { Config } from "./config.ts";
-import type { Account } from "./domain/account.ts";
 import type { MediaApi } from "./dingtalk/media-api.ts";
 import { MediaFetcher, type MediaFetchTimings } from "./flows/media-fetcher.ts";
 import { MediaExpiry } from "./flows/media-expiry.ts";
@@ -22,7 +21,8 @@ const MB = 1_024 * 1_024;
 
 export interface MediaWiring {
   config: Config;
-  accounts: ReadonlyMap<string, Account>;
+  /** Names of those that are served now. */
+  accounts: () => string[];
   store: SqliteStore;
   disk: DiskWatch;
   quota: QuotaGovernor;
@@ -50,6 +50,8 @@ export interface MediaParts {
   uploads: Media;
   /** To be started in this order, once the disk is watched and before anything brings files. */
   services: Service[];
+  /** `limits.apiPerSecond` is another now. */
+  resize(apiPerSecond: number): void;
   close(): Promise<void>;
 }
 
@@ -67,15 +69,17 @@ export function buildMedia(wiring: MediaWiring): MediaParts {
     proxyMayResolve: true,
   });
   const fetch = createGuardedFetch({ allowOrigins: () => [config.gateway.url], userAgent, ...proxy });
-  const limiters = new Map(
-    [...wiring.accounts.keys()].map((name) => [
-      name,
-      new WindowLimiter({ cap: config.limits.apiPerSecond, windowMs: 1_000 }),
-    ]),
-  );
+  const limiters = new Map<string, WindowLimiter>();
+  let cap = config.limits.apiPerSecond;
+  const limiterOf = (name: string): WindowLimiter => {
+    const limiter = limiters.get(name) ?? new WindowLimiter({ cap, windowMs: 1_000 });
+    limiters.set(name, limiter);
+    return limiter;
+  };
   const downloads = (name: string): Pick<MediaApi, "downloadUrl"> | undefined => {
-    const [api, limiter] = [wiring.api(name), limiters.get(name)];
-    if (!api || !limiter) return undefined;
+    const api = wiring.api(name);
+    if (!api) return undefined;
+    const limiter = limiterOf(name);
     return {
       downloadUrl: (code, signal) =>
         limiter.run(async () => {
@@ -117,11 +121,15 @@ export function buildMedia(wiring: MediaWiring): MediaParts {
     uploads: new Media({
       store: store.media,
       files,
-      accounts: () => [...wiring.accounts.keys()],
+      accounts: wiring.accounts,
       maxBytes: config.media.maxMb * MB,
       clock,
       logger,
     }),
+    resize(apiPerSecond) {
+      cap = apiPerSecond;
+      for (const limiter of limiters.values()) limiter.resize(cap);
+    },
     async close() {
       for (const limiter of limiters.values()) limiter.close();
       await Promise.all([fromDingtalk.close(), fetch.close()]);

@@ -24,16 +24,24 @@ export function buildSending(wiring: {
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
-}): Pick<PartSenderOptions, "images" | "uploads" | "slots"> & { media: MediaSender } {
+}): Pick<PartSenderOptions, "images" | "uploads" | "slots"> & {
+  media: MediaSender;
+  resize: (apiPerSecond: number) => void;
+} {
   const { store, publicUrl, apiPerSecond, clock, logger, metrics } = wiring;
   const { files, fetch, maxBytes } = wiring.media;
   const uploads = new MediaUploads({ store: store.media, clock, metrics });
   const sender = { store: store.media, files, fetch, uploads, maxBytes, publicUrl, clock, logger };
   const media = new MediaSender(sender);
+  const slots = new MediaSlots(slotsFor(apiPerSecond));
   return {
     media,
     images: new MarkdownImages({ media, logger }),
     uploads,
-    slots: new MediaSlots(Math.max(1, Math.min(FILES_AT_A_TIME, Math.floor(apiPerSecond * SHARE_FOR_FILES)))),
+    slots,
+    resize: (perSecond) => slots.resize(slotsFor(perSecond)),
   };
 }
+
+const slotsFor = (apiPerSecond: number): number =>
+  Math.max(1, Math.min(FILES_AT_A_TIME, Math.floor(apiPerSecond * SHARE_FOR_FILES)));

@@ -1,4 +1,5 @@
 import type { Config } from "./config.ts";
+import type { AccountConfig } from "./config-types.ts";
 import { NOTICES, SEE_NEXT_MESSAGE } from "./domain/notices.ts";
 import type { AccountSender } from "./flows/account.ts";
 import { CardCalls } from "./flows/card-calls.ts";
@@ -19,6 +20,9 @@ import type { SqliteStore } from "./queue/sqlite-store.ts";
 
 export interface StreamsWiring {
   config: Config;
+  /** Undefined: not served now. */
+  account: (name: string) => AccountConfig | undefined;
+  accounts: () => string[];
   store: SqliteStore;
   messages: Messages;
   sender: (account: string) => AccountSender | undefined;
@@ -37,16 +41,16 @@ export interface StreamsWiring {
 
 /** Replies that grow, and their cards, wired. */
 export function buildStreams(wiring: StreamsWiring): Streams {
-  const { config, store, quota, indicator, disk, publicUrl } = wiring;
+  const { config, account, store, quota, indicator, disk, publicUrl } = wiring;
   const problems = new CardProblems(wiring);
   const context = new CardContext({
     ...wiring,
     calls: new CardCalls({ ...wiring, problems }),
     problems,
     // Streams of an account that is gone are ended by what holds for all.
-    settings: (account) => config.accounts.find(({ name }) => name === account)?.reply ?? config.reply,
+    settings: (name) => account(name)?.reply ?? config.reply,
     plan: config.quota.plan,
-    label: (account) => config.accounts.find(({ name }) => name === account)?.botName,
+    label: (name) => account(name)?.botName,
     seeNext: SEE_NEXT_MESSAGE[config.language],
     onVisible: (envelopeId) => indicator.visible(envelopeId),
     spent: (envelopeId) => indicator.calls(envelopeId),
@@ -62,7 +66,6 @@ export function buildStreams(wiring: StreamsWiring): Streams {
   return new Streams({
     ...wiring,
     context,
-    accounts: () => config.accounts.filter(({ enabled }) => enabled).map(({ name }) => name),
     filesIn,
     interrupted: config.notices.interrupted ? NOTICES.interrupted[config.language] : "",
     refusal: () => disk.refusal("api"),

@@ -8,10 +8,14 @@ export function tokenFor(config: Config, account: Account | undefined): string {
 }
 
 /** BRIDGE_TOKEN speaks for all accounts, and so does a token that several accounts have; any other for its own account. */
-export function grantsOf(config: Config, accounts: Map<string, Account>): Grant[] {
+export function grantsOf(config: Config, accounts: readonly Account[]): Grant[] {
   const holders = new Map<string, string[]>();
-  for (const token of config.tokens) holders.set(token, [...accounts.keys()]);
-  for (const account of config.tokens.length > 0 ? [] : accounts.values()) {
+  for (const token of config.tokens)
+    holders.set(
+      token,
+      accounts.map(({ name }) => name),
+    );
+  for (const account of config.tokens.length > 0 ? [] : accounts) {
     for (const token of tokensOf(account, [])) holders.set(token, [...(holders.get(token) ?? []), account.name]);
   }
   return [...holders].map(([token, [name, ...others]]) => ({

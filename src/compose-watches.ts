@@ -19,8 +19,8 @@ export function buildWatches(wiring: {
   config: Config;
   overrides: Overrides;
   store: SqliteStore;
-  accounts: AccountParts[];
-  senders: ReadonlyMap<string, { tokenFailure(): ErrorCode | undefined }>;
+  /** Those of now. */
+  accounts: () => readonly (AccountParts & { sender: { tokenFailure(): ErrorCode | undefined } })[];
   messages: Messages;
   gate: Gate;
   handshake: Handshake;
@@ -29,7 +29,7 @@ export function buildWatches(wiring: {
   logger: Logger;
   metrics: Metrics;
 }): { lag: LagWatch; silence: SilenceWatch; alerts: Alerts } {
-  const { config, overrides, accounts, senders, gate, handshake, quota } = wiring;
+  const { config, overrides, accounts, gate, handshake, quota } = wiring;
   const { to, gatewayAwayAfterMs, ...enabled } = config.alerts;
   const alerts = new Alerts({
     ...wiring,
@@ -37,7 +37,10 @@ export function buildWatches(wiring: {
     enabled,
     language: config.language,
     gatewayAwayAfterMs,
-    tokenFailure: (account) => senders.get(account)?.tokenFailure(),
+    tokenFailure: (account) =>
+      accounts()
+        .find(({ name }) => name === account)
+        ?.sender.tokenFailure(),
     gateway: () => ({ shut: gate.shutSince !== undefined, health: handshake.health() }),
     quota: () => quota.report(),
     affordable: (account) => quota.affordable(account),
@@ -46,7 +49,7 @@ export function buildWatches(wiring: {
   const { lagEveryMs } = overrides;
   return {
     lag: new LagWatch({ ...wiring, ...(lagEveryMs !== undefined && { everyMs: lagEveryMs }) }),
-    silence: new SilenceWatch({ ...wiring, ...overrides.silence, accounts: () => accounts }),
+    silence: new SilenceWatch({ ...wiring, ...overrides.silence }),
     alerts,
   };
 }

@@ -1,21 +1,18 @@
+import { buildAccounts } from "./compose-accounts.ts";
 import { buildIndicator } from "./compose-indicator.ts";
 import { buildMedia, publicUrlOf } from "./compose-media.ts";
 import { buildOperator } from "./compose-operator.ts";
 import type { Overrides } from "./compose-overrides.ts";
+import { type ReloadReport, buildReload } from "./compose-reload.ts";
 import { AWAY_BACKOFF, RETRY } from "./compose-retry.ts";
 import { buildSending } from "./compose-sending.ts";
 import { buildStreams } from "./compose-streams.ts";
 import { grantsOf, tokenFor } from "./compose-tokens.ts";
 import { buildWatches } from "./compose-watches.ts";
-import type { Account } from "./domain/account.ts";
 import type { Config } from "./config.ts";
-import { createDingtalkDispatcher, createWebSocketAgent } from "./dingtalk/dispatcher.ts";
-import { createHttpCall } from "./dingtalk/http.ts";
-import { StreamSession } from "./dingtalk/stream-session.ts";
-import { createAccountSender } from "./flows/account.ts";
-import { CARD_TOPIC } from "./flows/card-actions.ts";
+import { createDingtalkDispatcher } from "./dingtalk/dispatcher.ts";
 import { GatewayCalls } from "./flows/gateway-calls.ts";
-import { InboundFlow, MESSAGE_TOPIC, heldTogether } from "./flows/inbound.ts";
+import { InboundFlow, heldTogether } from "./flows/inbound.ts";
 import { Messages } from "./flows/messages.ts";
 import { Notices } from "./flows/notices.ts";
 import { OutboundFlow } from "./flows/outbound.ts";
@@ -24,7 +21,7 @@ import { Pacing } from "./flows/pacing.ts";
 import { PersonLimit } from "./flows/person-limit.ts";
 import { Recall } from "./flows/recall.ts";
 import { Retention } from "./flows/retention.ts";
-import { type AccountParts, accountHealth, sampleGauges, statusReport } from "./flows/status.ts";
+import { accountHealth, sampleGauges, statusReport } from "./flows/status.ts";
 import { GatewayClient } from "./gateway/client.ts";
 import { Handshake } from "./gateway/handshake.ts";
 import { createGatewayDispatcher } from "./gateway/http.ts";
@@ -39,20 +36,20 @@ import { Supervisor } from "./ops/supervisor.ts";
 import { Gate } from "./queue/gate.ts";
 import { LaneRunner } from "./queue/lane-runner.ts";
 import { SqliteStore } from "./queue/sqlite-store.ts";
+import { splitLane } from "./queue/store.ts";
 
 /** Attempts in a row without an answer before the gateway counts as away. */
 const GATEWAY_FAILURES = 5;
 /** OpenClaw's own session queue keeps 20 messages, then drops the oldest; direct messages share one session. */
 const HELD_PER_LANE = 5;
 const HELD_DIRECT_PER_ACCOUNT = 15;
-/** DingTalk's own gateway gives up after 3 s (dingtalk-protocol.md §5.3). */
-const SEND_TIMEOUT_MS = 10_000;
 
 /** All that runs, wired. */
 export interface Parts {
   supervisor: Supervisor;
   http: HttpServer;
   health: () => HealthReport;
+  reload: (next: Config) => Promise<ReloadReport>;
   close(): Promise<void>;
 }
 
@@ -62,10 +59,9 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
   const metrics = createMetrics();
   if (overrides.processMetrics) metrics.collectProcess();
   const userAgent = `dingtalk-bridge/${version}`;
-  const accounts = new Map<string, Account>(
-    config.accounts.filter(({ enabled }) => enabled).map((one) => [one.name, one]),
-  );
-  const token = (account: string): string => tokenFor(config, accounts.get(account));
+  // Changed in place when the settings are read again.
+  const limits: Config["limits"] = { ...config.limits };
+  const token = (account: string): string => tokenFor(config, accounts.find(account));
 
   const store = new SqliteStore({ directory: config.dataDir, metrics, wipeSettled: config.retention.messagesMs === 0 });
   if (store.interrupted > 0)
@@ -78,26 +74,46 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     metrics,
     ...overrides.watch,
   });
+  const dingtalkDispatcher = createDingtalkDispatcher(config.proxy);
+  const toDingtalk = { dispatcher: dingtalkDispatcher, userAgent };
+  const accounts = buildAccounts({
+    ...toDingtalk,
+    config,
+    overrides,
+    limits,
+    store,
+    onPush: (account, frame, receivedAt) => inbound.accept(account, frame, receivedAt),
+    observe: (account, name, outcome) => quota.observe(account, name, outcome),
+    onGate: (open) => {
+      if (open) outbox.retryNow();
+    },
+    onDoors: (account) => {
+      for (const queue of [inbox, outbox]) queue.doorsChanged((lane) => splitLane(lane).account === account);
+    },
+    onAdded: (account) => media.fetcher.resumed(account),
+    remark: (account) => silence.remark(account),
+    clock,
+    metrics,
+  });
+  const sender = (name: string) => accounts.sender(name);
   const quota = new QuotaGovernor({
     quota: config.quota,
     store: store.quota,
-    accounts: () => [...accounts.values()],
+    accounts: () => accounts.configs(),
     clock,
     logger,
     metrics,
   });
-  const dingtalkDispatcher = createDingtalkDispatcher(config.proxy);
-  const toDingtalk = { dispatcher: dingtalkDispatcher, userAgent };
   const gatewayDispatcher = createGatewayDispatcher();
   const lanes = { store, clock, logger, metrics };
   const media = buildMedia({
     ...lanes,
     ...toDingtalk,
     config,
-    accounts,
+    accounts: () => accounts.names(),
     disk,
     quota,
-    api: (name) => senders.get(name)?.media,
+    api: (name) => sender(name)?.media,
     onReady: (lane, seq) => inbox.hurry(lane, seq),
     fetchTimings: overrides.mediaTimings,
   });
@@ -131,7 +147,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     gateway: {
       post: (envelope, signal, lane) => gatewayGate.observe(() => gateway.post(envelope, signal), lane),
     },
-    account: (name) => accounts.get(name),
+    account: (name) => accounts.find(name),
     webhookOrigins: [config.dingtalk.apiBase, config.dingtalk.oapiBase],
     includeRaw: config.gateway.includeRaw,
     media: media.fetcher,
@@ -139,8 +155,12 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     stopWords: config.inbound.stopWords.map((word) => word.toLowerCase()),
     persons: new PersonLimit({
       store,
-      perDay: config.limits.perPersonPerDay,
-      exempt: config.limits.exempt,
+      get perDay() {
+        return limits.perPersonPerDay;
+      },
+      get exempt() {
+        return limits.exempt;
+      },
       clock,
     }),
     notices: {
@@ -163,7 +183,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     queue: "inbox",
     concurrency: config.gateway.concurrency,
     retry: { ...RETRY, maxAgeMs: config.inbound.maxAgeMs },
-    gate: (lane) => media.fetcher.admission(lane) ?? gatewayGate,
+    gate: (lane) => accounts.door(lane) ?? media.fetcher.admission(lane) ?? gatewayGate,
     held: {
       perLane: HELD_PER_LANE,
       perGroup: HELD_DIRECT_PER_ACCOUNT,
@@ -172,59 +192,21 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     work: (entry, signal) => inbound.deliver(entry, signal),
   });
 
-  const call = createHttpCall({ dispatcher: dingtalkDispatcher, logger, userAgent, timeoutMs: SEND_TIMEOUT_MS });
-  const webSocketAgent = createWebSocketAgent(config.proxy);
-  const parts: AccountParts[] = [...accounts.values()].map((account) => ({
-    name: account.name,
-    robotCode: account.robotCode,
-    session: new StreamSession({
-      account,
-      apiBase: config.dingtalk.apiBase,
-      subscriptions: [MESSAGE_TOPIC, CARD_TOPIC].map((topic) => ({ type: "CALLBACK", topic })),
-      userAgent: `dingtalk-bridge-node/${version}`,
-      dispatcher: dingtalkDispatcher,
-      webSocketAgent,
-      logger,
-      metrics,
-      clock,
-      onPush: ({ frame, receivedAt }) => inbound.accept(account, frame, receivedAt),
-      remark: () => silence.remark(account.name),
-      ...(overrides.streamTimings && { timings: overrides.streamTimings }),
-    }),
-  }));
-  const sessions = parts.map(({ session }) => session);
-  const senders = new Map(
-    [...accounts.values()].map((account, index) => [
-      account.name,
-      createAccountSender({
-        account,
-        ...config.dingtalk,
-        ...toDingtalk,
-        call,
-        apiPerSecond: config.limits.apiPerSecond,
-        cardPerSecond: config.limits.cardPerSecond,
-        clockOffset: () => sessions[index]?.clockOffset() ?? 0,
-        observe: (name, outcome) => quota.observe(account.name, name, outcome),
-        onGate: (open) => {
-          if (open) outbox.retryNow();
-        },
-        clock,
-        logger,
-        metrics,
-      }),
-    ]),
-  );
   const pacing = new Pacing({
-    perSecond: config.limits.conversationPerSecond,
-    groupPerMinute: config.limits.groupPerMinute,
+    get perSecond() {
+      return limits.conversationPerSecond;
+    },
+    get groupPerMinute() {
+      return limits.groupPerMinute;
+    },
     now: () => clock.monotonic(),
   });
-  const sending = buildSending({ ...lanes, media, publicUrl, apiPerSecond: config.limits.apiPerSecond });
+  const sending = buildSending({ ...lanes, media, publicUrl, apiPerSecond: limits.apiPerSecond });
   const outbound = new OutboundFlow({
     ...sending,
     ...lanes,
     pacing,
-    sender: (name) => senders.get(name),
+    sender,
     onUncertain: config.delivery.onUncertain,
     webhookMarginMs: config.delivery.webhookMarginMs,
     quota,
@@ -232,14 +214,14 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
   outbound.seedPacing();
   const messages = new Messages({
     store,
-    accounts: () => [...accounts.keys()],
+    accounts: () => accounts.names(),
     clock,
     logger,
     metrics,
     onAppended: (lane) => outbox.changed(lane),
     refusal: () => disk.refusal("api"),
-    bounds: config.limits,
-    recall: new Recall({ ...lanes, sender: (name) => senders.get(name) }),
+    bounds: limits,
+    recall: new Recall({ ...lanes, sender }),
     publicUrl,
   });
   const notices = new Notices({
@@ -254,11 +236,12 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     clock,
     logger,
   });
-  const sender = (name: string) => senders.get(name);
-  const replies = { ...lanes, config, sender, quota, pacing, disk, publicUrl };
+  const account = (name: string) => accounts.find(name);
+  const replies = { ...lanes, config, account, sender, quota, pacing, disk, publicUrl };
   const indicator = buildIndicator({ ...replies, alarm: overrides.indicatorAlarm });
   const streams = buildStreams({
     ...replies,
+    accounts: () => accounts.names(),
     messages,
     indicator,
     onAppended: (lane) => outbox.changed(lane),
@@ -275,7 +258,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
       maxAgeOf: (entry) => streams.longestEnd(entry),
       onUncertain: config.delivery.onUncertain,
     },
-    gate: (lane) => streams.admission(lane) ?? outbound.admission(lane),
+    gate: (lane) => accounts.door(lane) ?? streams.admission(lane) ?? outbound.admission(lane),
     work: async (entry, signal) => (await streams.deliver(entry, signal)) ?? outbound.deliver(entry, signal),
     onSettled: (entry, settlement) => {
       if (settlement.state !== "open") {
@@ -289,7 +272,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
 
   const handshake = new Handshake({
     url: eventsUrl,
-    accounts: () => [...accounts.values()],
+    accounts: () => accounts.configs(),
     token,
     userAgent,
     dispatcher: gatewayDispatcher,
@@ -302,25 +285,27 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     ...(overrides.gatewayTimings && { timings: { ...overrides.gatewayTimings, timeoutMs: 10_000 } }),
   });
 
-  const watched = { accounts: parts, senders, messages, gate: gatewayGate, handshake, quota };
+  const watched = { accounts: () => accounts.list(), messages, gate: gatewayGate, handshake, quota };
   const { lag, silence, alerts } = buildWatches({ ...lanes, ...watched, config, overrides });
   const calls = new GatewayCalls(clock);
-  const gates = [
+  const gates = () => [
     { account: undefined, gate: gatewayGate },
-    ...[...senders].flatMap(([account, sender]) => Object.values(sender.gates).map((gate) => ({ account, gate }))),
+    ...accounts
+      .list()
+      .flatMap(({ name, sender }) => Object.values(sender.gates).map((gate) => ({ account: name, gate }))),
   ];
   const health = (): HealthReport =>
     reportHealth({
       version,
-      services: supervisor.services,
-      accounts: parts.map((account) => accountHealth(account, clock)),
+      services: [...services, ...accounts.parts()],
+      accounts: accounts.list().map((account) => accountHealth(account, clock)),
       stopping: stopping(),
     });
   const http: HttpServer = new HttpServer({
     host: config.server.host,
     port: config.server.port,
     version,
-    grants: () => grantsOf(config, accounts),
+    grants: () => grantsOf(config, accounts.configs()),
     onGatewayCall: (scope) => calls.note(scope),
     messages,
     streams,
@@ -335,12 +320,12 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     }),
     health,
     status: (scope) =>
-      statusReport({ scope, version, accounts: parts, store, handshake, quota, streams, lag, calls, gates, clock }),
+      statusReport({ scope, version, accounts, store, handshake, quota, streams, lag, calls, gates: gates(), clock }),
     probeStore: () => void store.counts("inbox"),
     metrics,
     metricsPublic: config.metrics.public,
     sampleMetrics: () => {
-      sampleGauges(metrics, { store, accounts: parts, streams, clock });
+      sampleGauges(metrics, { store, accounts: accounts.list(), streams, clock });
       quota.sample();
     },
     logger,
@@ -356,7 +341,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     },
     health: () => ({ status: "ok" }),
   };
-  const clockOffsets = (): number[] => sessions.map((session) => session.clockOffset());
+  const clockOffsets = (): number[] => accounts.list().map(({ session }) => session.clockOffset());
   const retention = new Retention({ store, clock, logger, keep: config.retention, clockOffsets });
   const clockWatch = new ClockWatch({
     clock,
@@ -369,16 +354,15 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
   });
   const base = [quota, disk, ...media.services, clockWatch, retention, lag, silence, indicator];
   // Stop runs this backwards: the Stream first, then the inbox, then no new API work, then the outbox.
-  const supervisor: Supervisor = new Supervisor(
-    [...base, http, notices, alerts, outbox, streams, intake, handshake, inbox, ...sessions],
-    logger,
-  );
+  const services: Service[] = [...base, http, notices, alerts, outbox, streams, intake, handshake, inbox];
+  const supervisor = new Supervisor([...services, accounts], logger);
   return {
     supervisor,
     http,
     health,
+    reload: buildReload({ config, limits, accounts, resizable: [media, sending], handshake, logger }),
     async close() {
-      for (const sender of senders.values()) sender.close();
+      accounts.close();
       gatewayGate.close();
       pacing.close();
       await media.close();

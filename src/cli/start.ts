@@ -1,5 +1,6 @@
 import { createApp, createLogger } from "../app.ts";
 import { type CliCommand, EXIT } from "./command.ts";
+import { reloadSettings } from "./reload.ts";
 import { type SettingsOptions, addSettingsOptions, loadSettings } from "./settings.ts";
 
 const FATAL_STOP_MS = 5_000;
@@ -10,7 +11,7 @@ export const startCommand: CliCommand<SettingsOptions> = {
   name: "start",
   summary: "run the bridge (default)",
   description:
-    "Runs the bridge until SIGTERM or Ctrl-C. Two settings are needed: DINGTALK_APP_KEY and DINGTALK_APP_SECRET, or an account in OpenClaw's own file; docs/configuration.md lists all.",
+    "Runs the bridge until SIGTERM or Ctrl-C; SIGHUP reads accounts and limits again. Two settings are needed: DINGTALK_APP_KEY and DINGTALK_APP_SECRET, or an account in OpenClaw's own file; docs/configuration.md lists all.",
   examples: [
     ["dingtalk-bridge", "with the settings of the environment"],
     ["dingtalk-bridge start --config ./bridge.json5", "several robots, from a file"],
@@ -47,6 +48,15 @@ export const startCommand: CliCommand<SettingsOptions> = {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       host.onSignal(signal, () => (stopping ? end(false) : stop(signal, config.shutdown.deadlineMs)));
     }
+    const started = app.start();
+    let reloaded = started.catch(() => undefined);
+    host.onSignal("SIGHUP", () => {
+      // Where a person sits, it is the terminal that was closed: nobody would see the bridge any more.
+      if (context.stdin.isTTY) return stopping ? undefined : stop("SIGHUP", config.shutdown.deadlineMs);
+      reloaded = reloaded.then(async () => {
+        if (!stopping) await reloadSettings({ load: () => loadSettings(context, options), app, logger });
+      });
+    });
     host.onFatal((kind, error) => {
       // A timer may throw the same again and again until the end.
       if (failed) return;
@@ -55,7 +65,7 @@ export const startCommand: CliCommand<SettingsOptions> = {
       stop(kind, FATAL_STOP_MS);
     });
 
-    await app.start();
+    await started;
     const status = await ended.promise;
     host.exitAfter(LINGER_MS, status);
     return status;

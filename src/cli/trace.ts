@@ -34,7 +34,8 @@ export const traceCommand: CliCommand<Options> = {
   async run({ context, options, args: [id] }) {
     const last = numberOf(options.last);
     const { config } = loadSettings(context, options);
-    const query = { last, withText: options.text ?? false, ...(id !== undefined && { id }) };
+    const served = config.accounts.filter(({ enabled }) => enabled).map(({ name }) => name);
+    const query = { served, last, withText: options.text ?? false, ...(id !== undefined && { id }) };
     const traces = reading(config.dataDir, () => storedTraces(config, query));
     if (!traces) {
       throw new CommandError(`there is no database in ${config.dataDir}: no bridge has run there`, {

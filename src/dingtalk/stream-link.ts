@@ -24,7 +24,7 @@ export interface StreamAck {
 }
 
 /** Why a connection should be replaced while it still lives. */
-export type ReplaceReason = "disconnect" | "silent" | "max_age";
+export type ReplaceReason = "disconnect" | "silent" | "max_age" | "rekeyed";
 /** Why a connection ended, as the metric and the log call it. */
 export type CloseReason = ReplaceReason | "dead" | "server" | "error" | "stopped";
 /** What the session waits for: the connection asks for its replacement, or is gone. */
@@ -42,6 +42,8 @@ export interface LinkOptions {
   onFrame: (frame: Exclude<Frame, { kind: "invalid" }>) => void;
   onClosed: (link: StreamLink) => void;
 }
+
+const EXPECTED: ReadonlySet<CloseReason> = new Set<CloseReason>(["stopped", "disconnect", "max_age", "rekeyed"]);
 
 const USUAL_ACK = {
   CALLBACK: { response: null },
@@ -138,7 +140,7 @@ export class StreamLink {
     this.#reason ??= close.error === undefined ? "server" : "error";
     const reason = this.#reason;
     metrics.streamCloses.inc({ account, reason });
-    const expected = reason === "stopped" || reason === "disconnect" || reason === "max_age";
+    const expected = EXPECTED.has(reason);
     logger[expected ? "info" : "warn"](
       {
         connection: this.number,
@@ -191,7 +193,7 @@ export class StreamLink {
       { connection: this.number, said: quotePeer(frame.data, [], 120) },
       "stream: the server asks for another connection",
     );
-    this.#replace("disconnect");
+    this.replace("disconnect");
   }
 
   #push(frame: PushFrame): void {
@@ -247,11 +249,12 @@ export class StreamLink {
       this.#reason ??= "dead";
       this.#socket?.terminate();
     } else {
-      this.#replace(verdict === "silent" ? "silent" : "max_age");
+      this.replace(verdict === "silent" ? "silent" : "max_age");
     }
   }
 
-  #replace(reason: ReplaceReason): void {
+  /** Asks for another connection in its place, and serves on until that is there. */
+  replace(reason: ReplaceReason): void {
     this.#reason ??= reason;
     this.#end({ kind: "replace", reason });
   }

@@ -69,6 +69,8 @@ export class StreamSession implements Service {
   readonly #drains = new Map<StreamLink, Promise<void>>();
   /** Starts and stops, one after another. */
   readonly #transitions = new Transitions();
+  /** Of the next attempt. */
+  #appSecret: string;
   #life: { waiter: Waiter; loop: Promise<void> } | undefined;
   #state: StreamState = "stopped";
   #number = 0;
@@ -81,6 +83,7 @@ export class StreamSession implements Service {
     const { account, clock, metrics } = options;
     this.name = `stream:${account.name}`;
     this.#options = options;
+    this.#appSecret = account.appSecret;
     this.#timings = streamTimings(options.timings);
     this.#logger = options.logger.child({ account: account.name });
     this.#throttled = new ThrottledLog(this.#logger, clock, this.#timings.logEveryMs);
@@ -120,6 +123,17 @@ export class StreamSession implements Service {
   health(): Health {
     const health = this.#health.report(this.#state, this.#links.size > 0);
     return health.status === "ok" ? { ...health, ...this.#options.remark?.() } : health;
+  }
+
+  /**
+   * The app has another secret now: a connection is opened with it at once, beside the one that serves until then. That one goes on
+   * should the new secret be wrong, and `health` says so.
+   */
+  rekey(appSecret: string): void {
+    this.#appSecret = appSecret;
+    this.#failures = 0;
+    for (const link of this.#links) link.replace("rekeyed");
+    this.#life?.waiter.wake();
   }
 
   /** Returns when the first attempt has begun; its result shows in `health`. */
@@ -180,11 +194,12 @@ export class StreamSession implements Service {
     this.#state = this.#links.size > 0 ? "replacing" : "connecting";
     this.#logger.debug({ connection: link.number }, "stream connecting");
     const began = clock.monotonic();
+    const clientSecret = this.#appSecret;
     try {
       await openStream({
         apiBase: this.#options.apiBase,
         clientId: account.appKey,
-        clientSecret: account.appSecret,
+        clientSecret,
         subscriptions: this.#options.subscriptions,
         userAgent: this.#options.userAgent,
         dispatcher: this.#options.dispatcher,
@@ -200,8 +215,11 @@ export class StreamSession implements Service {
         onFrame: (frame) => link.receive(frame),
         onClose: (close) => link.closed(close),
       });
+      if (clientSecret !== this.#appSecret) link.replace("rekeyed");
       return link;
     } catch (thrown) {
+      // What an old secret came to says nothing about the new one.
+      if (clientSecret !== this.#appSecret && !waiter.stopped) return 0;
       return this.#failed(link.number, thrown, waiter);
     }
   }
@@ -273,6 +291,7 @@ export class StreamSession implements Service {
   /** A replacement in order costs no wait, except soon after connecting; a lost connection costs at least one step. */
   #delayAfter(link: StreamLink, end: LinkEnd): number {
     if (link.ageMs >= this.#timings.healthyAfterMs) this.#failures = 0;
+    if (end.kind === "replace" && end.reason === "rekeyed") return 0;
     if (end.kind === "replace" && link.ageMs >= this.#timings.replaceAtOnceAfterMs) return 0;
     this.#failures += 1;
     return this.#backoff();

@@ -35,7 +35,7 @@ const REFUSALS = { count: 3, withinMs: 60_000, pauseMs: 60_000 } as const;
  * request. In its last five minutes a token is renewed beside its use, so that nobody waits for it.
  */
 export class TokenSource {
-  readonly #account: Pick<Account, "name" | "appKey" | "appSecret">;
+  #account: Pick<Account, "name" | "appKey" | "appSecret">;
   readonly #url: string;
   readonly #call: HttpCall;
   readonly #clock: Clock;
@@ -107,6 +107,14 @@ export class TokenSource {
     this.#logger.warn({ account: this.#account.name, code: "dingtalk_bad_credentials" }, text);
   }
 
+  /** The app has another secret: what failed with the old one is asked anew. A token at hand goes on until DingTalk refuses it. */
+  rekey(appSecret: string): void {
+    this.#account = { ...this.#account, appSecret };
+    this.#failed = undefined;
+    this.#failures = 0;
+    this.#refusedAt = [];
+  }
+
   #shared(): Promise<string> {
     this.#fetching ??= this.#fetch().finally(() => {
       this.#fetching = undefined;
@@ -115,19 +123,20 @@ export class TokenSource {
   }
 
   async #fetch(): Promise<string> {
+    const account = this.#account;
     try {
-      const token = await this.#ask();
+      const token = await this.#ask(account);
       this.#token = token;
       this.#failures = 0;
       this.#failed = undefined;
       return token.value;
     } catch (thrown) {
+      if (account !== this.#account) return this.#fetch();
       throw this.#backOff(coerceError(thrown));
     }
   }
 
-  async #ask(): Promise<Token> {
-    const { appKey, appSecret } = this.#account;
+  async #ask({ appKey, appSecret }: Pick<Account, "appKey" | "appSecret">): Promise<Token> {
     const asked = this.#clock.monotonic();
     const answer = await this.#call({ method: "POST", url: this.#url, json: { appKey, appSecret } });
     const judged = judge(answer, [appSecret]);

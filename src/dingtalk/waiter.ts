@@ -4,12 +4,17 @@ export interface Waiter {
   readonly stopped: boolean;
   /** Resolves after `ms`, when `until` resolves, or at `stop`, whichever is first; leaves no timer behind. */
   wait(ms: number, until?: Promise<void>): Promise<void>;
+  /** Ends the waits of now. */
+  wake(): void;
   stop(): void;
 }
 
 export function createWaiter(): Waiter {
   const controller = new AbortController();
-  const wake = new Set<() => void>();
+  const wakes = new Set<() => void>();
+  const wake = (): void => {
+    for (const resolve of wakes) resolve();
+  };
   return {
     signal: controller.signal,
     get stopped() {
@@ -19,14 +24,15 @@ export function createWaiter(): Waiter {
       if (controller.signal.aborted || ms <= 0) return;
       const { promise, resolve } = Promise.withResolvers<void>();
       const timer = setTimeout(resolve, ms);
-      wake.add(resolve);
+      wakes.add(resolve);
       await (until === undefined ? promise : Promise.race([promise, until]));
-      wake.delete(resolve);
+      wakes.delete(resolve);
       clearTimeout(timer);
     },
+    wake,
     stop() {
       controller.abort();
-      for (const resolve of wake) resolve();
+      wake();
     },
   };
 }

@@ -59,6 +59,7 @@ export type ErrorCode =
   | "no_route"
   | "pacing"
   | "account_unknown"
+  | "account_paused"
   // media
   | "media_pending"
   | "media_not_fetched"

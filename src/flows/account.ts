@@ -44,7 +44,24 @@ export interface AccountSender {
   clockOffset(): number;
 }
 
-export interface AccountSenderOptions {
+/** With what its owner may do. */
+export interface OwnedSender extends AccountSender {
+  media: MediaApi;
+  /** Why there is no access token, while it lasts. */
+  tokenFailure(): ErrorCode | undefined;
+  rekey(appSecret: string): void;
+  resize(limits: PerSecond): void;
+  close(): void;
+}
+
+export interface PerSecond {
+  /** Requests per second and DingTalk API (dingtalk-protocol.md §5.2). */
+  apiPerSecond: number;
+  /** Requests per second, all calls that concern cards together (dingtalk-protocol.md §4.7). */
+  cardPerSecond: number;
+}
+
+export interface AccountSenderOptions extends PerSecond {
   account: Account;
   apiBase: string;
   oapiBase: string;
@@ -52,10 +69,6 @@ export interface AccountSenderOptions {
   /** For uploads, which are streamed. */
   dispatcher: ConstructorParameters<typeof MediaApi>[0]["dispatcher"];
   userAgent: string;
-  /** Requests per second and DingTalk API (dingtalk-protocol.md §5.2). */
-  apiPerSecond: number;
-  /** Requests per second, all calls that concern cards together (dingtalk-protocol.md §4.7). */
-  cardPerSecond: number;
   clockOffset: () => number;
   /** Told of the outcome of everything that DingTalk counts, in the turn of the answer. */
   observe: (name: QuotaClass, outcome: Outcome) => void;
@@ -71,12 +84,7 @@ const FAILURES = 5;
 const COOLDOWN = { baseMs: 1_000, capMs: 30_000 };
 
 /** All that speaks to DingTalk for one account. Nothing of it is shared with another: token, limiters, offset. */
-export function createAccountSender(options: AccountSenderOptions): AccountSender & {
-  media: MediaApi;
-  /** Why there is no access token, while it lasts. */
-  tokenFailure(): ErrorCode | undefined;
-  close(): void;
-} {
+export function createAccountSender(options: AccountSenderOptions): OwnedSender {
   const { account, apiBase, oapiBase, call, dispatcher, userAgent, clock, metrics } = options;
   const logger = options.logger.child({ account: account.name });
   const tokens = new TokenSource({ account, apiBase, call, clock, logger });
@@ -90,15 +98,7 @@ export function createAccountSender(options: AccountSenderOptions): AccountSende
       options.observe(name, outcome);
       return outcome;
     };
-  const perSecond: Record<Api, number> = {
-    webhook: options.apiPerSecond,
-    oto: options.apiPerSecond,
-    group: options.apiPerSecond,
-    card: options.cardPerSecond,
-    upload: options.apiPerSecond,
-    recall: options.apiPerSecond,
-    emotion: options.apiPerSecond,
-  };
+  const perSecond = perSecondOf(options);
   const limiter = forEach(perSecond, (cap) => new WindowLimiter({ cap, windowMs: 1_000 }));
   const gates = forEach(
     perSecond,
@@ -145,9 +145,31 @@ export function createAccountSender(options: AccountSenderOptions): AccountSende
     limiter,
     gates,
     clockOffset: options.clockOffset,
+    rekey: (appSecret) => {
+      tokens.rekey(appSecret);
+      for (const gate of Object.values(gates)) gate.probeNow();
+    },
+    resize: (limits) => {
+      forEach(perSecondOf(limits), (cap, name) => {
+        limiter[name].resize(cap);
+        gates[name].resize(cap);
+      });
+    },
     close: () => {
       for (const one of [...Object.values(limiter), ...Object.values(gates)]) one.close();
     },
+  };
+}
+
+function perSecondOf({ apiPerSecond, cardPerSecond }: PerSecond): Record<Api, number> {
+  return {
+    webhook: apiPerSecond,
+    oto: apiPerSecond,
+    group: apiPerSecond,
+    card: cardPerSecond,
+    upload: apiPerSecond,
+    recall: apiPerSecond,
+    emotion: apiPerSecond,
   };
 }
 

@@ -17,6 +17,11 @@ const KEY = "alert:";
 const QUOTA_STEPS = [95, 80];
 const MINUTE = 60_000;
 
+interface AlertAccount {
+  name: string;
+  session: Pick<StreamSession, "health" | "isCrowded">;
+}
+
 export interface AlertsOptions {
   /** `user:<staffId>` or `conversation:<id>`; empty: nobody is told. */
   to: readonly string[];
@@ -24,7 +29,7 @@ export interface AlertsOptions {
   language: Language;
   /** The gateway has to have been away for so long. Milliseconds. */
   gatewayAwayAfterMs: number;
-  accounts: readonly { name: string; session: Pick<StreamSession, "health" | "isCrowded"> }[];
+  accounts: () => readonly AlertAccount[];
   /** Why an account has no access token. */
   tokenFailure: (account: string) => string | undefined;
   gateway: () => { shut: boolean; health: Health };
@@ -93,7 +98,9 @@ export class Alerts implements Service {
     this.#deadUpTo = clock.now();
     return {
       refused: this.#refused(),
-      crowded: accounts.filter(({ session }) => session.isCrowded).map(({ name }) => name),
+      crowded: accounts()
+        .filter(({ session }) => session.isCrowded)
+        .map(({ name }) => name),
       gateway: this.#gateway(),
       dead: dead.map(({ id, account, error }) => ({ id, account, code: error?.code ?? "internal" })),
       quota: this.#quota(),
@@ -102,9 +109,11 @@ export class Alerts implements Service {
 
   #refused(): string[] {
     const { accounts, tokenFailure } = this.#options;
-    const isRefused = ({ name, session }: AlertsOptions["accounts"][number]): boolean =>
+    const isRefused = ({ name, session }: AlertAccount): boolean =>
       session.health().code === "stream_bad_credentials" || tokenFailure(name) === "dingtalk_bad_credentials";
-    return accounts.filter(isRefused).map(({ name }) => name);
+    return accounts()
+      .filter(isRefused)
+      .map(({ name }) => name);
   }
 
   #gateway(): AlertFacts["gateway"] {
@@ -137,7 +146,8 @@ export class Alerts implements Service {
   #sender({ concerned }: Alert): string | undefined {
     const { accounts, affordable } = this.#options;
     const refused = this.#refused();
-    const names = [...concerned, ...accounts.map(({ name }) => name)];
+    const present = accounts().map(({ name }) => name);
+    const names = [...concerned.filter((name) => present.includes(name)), ...present];
     return names.find((name) => !refused.includes(name) && affordable(name));
   }
 
@@ -176,7 +186,7 @@ export class Alerts implements Service {
     const said = new Map<AlertKind, number>();
     for (const kind of ALERT_KINDS)
       for (const at of [hour - 1, hour])
-        for (const { name } of accounts)
+        for (const { name } of accounts())
           for (const one of to) {
             const entry = store.repeated("outbox", `${name}\n${keyOf(kind, at, one)}`);
             if (entry) said.set(kind, Math.max(said.get(kind) ?? 0, entry.createdAt));

@@ -75,7 +75,7 @@ export class CardCalls {
     const sender = this.#options.sender(account);
     if (!sender) {
       const detail = `account ${account} is not configured`;
-      const outcome: Outcome = { kind: "retry", code: "account_unknown", class: "peer-away", detail, afterMs: 60_000 };
+      const outcome: Outcome = { kind: "retry", code: "account_paused", class: "peer-away", detail, afterMs: 60_000 };
       return { outcome, asked: false };
     }
     let asked = false;

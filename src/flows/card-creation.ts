@@ -24,7 +24,7 @@ export const REFUSALS: ReadonlySet<string> = new Set([
   "dingtalk_ip_not_allowed",
   "dingtalk_bad_credentials",
   "dingtalk_unreachable",
-  "account_unknown",
+  "account_paused",
   "stopping",
   "pacing",
 ]);

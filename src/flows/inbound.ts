@@ -34,8 +34,6 @@ export const MESSAGE_TOPIC = "/v1.0/im/bot/messages/get";
  * the gateway about those others.
  */
 const MEDIA_PENDING_RETRY_MS = 5_000;
-/** Waits while an entry belongs to an account that is not configured. */
-const UNKNOWN_ACCOUNT_RETRY_MS = 60_000;
 
 export interface InboundOptions {
   store: QueueStore;
@@ -230,9 +228,10 @@ export class InboundFlow {
     if (!account) {
       return {
         kind: "retry",
-        code: "account_unknown",
+        code: "account_paused",
         class: "peer-away",
-        afterMs: UNKNOWN_ACCOUNT_RETRY_MS,
+        // At the door of its account it waits without being tried.
+        afterMs: 0,
         detail: `account ${entry.account} is not configured`,
       };
     }

@@ -17,7 +17,6 @@ const NOT_SOON: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "dingtalk_permission_missing",
   "dingtalk_bad_credentials",
   "dingtalk_ip_not_allowed",
-  "account_unknown",
 ]);
 
 /** DingTalk gave no URL for a download code. */

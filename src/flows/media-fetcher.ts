@@ -108,6 +108,12 @@ export class MediaFetcher implements Service {
     for (const fetch of this.#options.store.media.fetchesOf(seq)) if (!fetch.result) this.#take(fetch);
   }
 
+  /** The account is served again: what it left unfinished is fetched. */
+  resumed(account: string): void {
+    if (!this.#running) return;
+    for (const fetch of this.#options.store.media.unfinishedFetches()) if (fetch.account === account) this.#take(fetch);
+  }
+
   isPending(seq: number): boolean {
     return this.#pending.has(seq);
   }
@@ -138,7 +144,9 @@ export class MediaFetcher implements Service {
   /** One try, and what follows from it. Never rejects. */
   async #serve(job: Job): Promise<void> {
     const { store, clock } = this.#options;
-    const { seq, n } = job.fetch;
+    const { seq, n, account } = job.fetch;
+    // Paused, it keeps its files for later, and its lane waits at another door.
+    if (!this.#options.api(account)) return void this.#pending.settled(seq, n);
     const refusal = this.#options.refusal();
     if (refusal) return this.#settle(job, { error: { code: refusal.code, detail: refusal.message } });
     const begun = job.fetch.attempts + job.tries;
@@ -153,6 +161,7 @@ export class MediaFetcher implements Service {
     try {
       await this.#settle(job, { media: await this.#fetch(job.fetch) });
     } catch (thrown) {
+      if (!this.#options.api(account)) return void this.#pending.settled(seq, n);
       if (this.#running) await this.#failed(job, coerceError(thrown));
     }
   }
@@ -169,7 +178,7 @@ export class MediaFetcher implements Service {
     try {
       const answer = await this.#options.api(account)?.downloadUrl(downloadCode, signal);
       signal.throwIfAborted();
-      if (!answer) throw new BridgeError("account_unknown", "the account is not configured any more");
+      if (!answer) throw new BridgeError("account_paused", "the account is not configured any more");
       if (answer.kind !== "done") throw new ExchangeError(answer);
       const source = await this.#options.fetch(answer.url, { maxBytes, timeoutMs: tryMs, signal });
       try {

@@ -5,16 +5,19 @@ import type { Admission } from "../queue/lane-runner.ts";
  * It is also the door where the others wait: a lane enters when a slot seems free, and takes it when its turn comes.
  */
 export class MediaSlots implements Admission {
+  #size: number;
+  /** Below 0 after a smaller size was set, until enough are given back. */
   #free: number;
   readonly #row = new Set<() => void>();
 
   constructor(size: number) {
+    this.#size = size;
     this.#free = size;
   }
 
   /** A slot, to be given back by calling it once; undefined when there is none. */
   take(): (() => void) | undefined {
-    if (this.#free === 0) return undefined;
+    if (this.#free <= 0) return undefined;
     this.#free -= 1;
     return () => {
       this.#free += 1;
@@ -22,8 +25,14 @@ export class MediaSlots implements Admission {
     };
   }
 
+  resize(size: number): void {
+    this.#free += size - this.#size;
+    this.#size = size;
+    for (let n = 0; n < this.#free; n += 1) this.#call();
+  }
+
   enter(wake: () => void): boolean {
-    if (this.#free === 0) {
+    if (this.#free <= 0) {
       this.#row.add(wake);
       return false;
     }
@@ -39,7 +48,7 @@ export class MediaSlots implements Admission {
 
   #call(): void {
     const [first] = this.#row;
-    if (this.#free === 0 || !first) return;
+    if (this.#free <= 0 || !first) return;
     this.#row.delete(first);
     first();
   }

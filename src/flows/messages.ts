@@ -45,7 +45,7 @@ export interface MessagesOptions {
   onAppended: (lane: string) => void;
   /** Why nothing new can be taken just now. */
   refusal: () => BridgeError | undefined;
-  /** Messages that may wait, to one conversation and in all. */
+  /** Messages that may wait, to one conversation and in all; read for each message. */
   bounds: { openPerLane: number; openTotal: number };
   recall: Pick<Recall, "recall">;
   /** How the gateway reaches the bridge: an address below it is a file of the bridge's own. */

@@ -18,7 +18,6 @@ export interface OutboundOptions extends Omit<PartSenderOptions, "onBlocked"> {
 }
 
 const STORE_PAUSE_MS = 1_000;
-const UNKNOWN_ACCOUNT_RETRY_MS = 60_000;
 const MINUTE_MS = 60_000;
 /** Lanes remembered to wait at a door of their own. */
 const BLOCKED_LANES = 10_000;
@@ -79,8 +78,8 @@ export class OutboundFlow {
     const sender = this.#options.sender(entry.account);
     const message = entry.body as StoredMessage;
     const target = parseTarget(message.to);
-    if (!sender)
-      return later("account_unknown", `account ${entry.account} is not configured`, UNKNOWN_ACCOUNT_RETRY_MS);
+    // At the door of its account it waits without being tried.
+    if (!sender) return later("account_paused", `account ${entry.account} is not configured`, 0);
     if (!target) return { kind: "rejected", code: "no_route", detail: `not a target: ${message.to}` };
     const parts = store.parts(entry.seq);
     if (this.#options.onUncertain === "hold" && mayRepeat(entry, parts)) {

@@ -1,10 +1,11 @@
 import type { Admission } from "../queue/lane-runner.ts";
 
+/** Both limits are read at each use, and may change. */
 export interface PacingOptions {
   /** Sends to one conversation in any second. */
-  perSecond: number;
+  readonly perSecond: number;
   /** Sends to one group in any minute (the custom robot's figure, dingtalk-protocol.md §3.3, assumed for app robots). */
-  groupPerMinute: number;
+  readonly groupPerMinute: number;
   /** Monotonic milliseconds. */
   now: () => number;
 }

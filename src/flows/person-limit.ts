@@ -4,29 +4,27 @@ import type { QueueStore } from "../queue/store.ts";
 
 export interface PersonLimitOptions {
   store: QueueStore;
-  /** Messages per person and day; 0 = no limit. */
-  perDay: number;
+  /** Messages per person and day; 0 = no limit. Like `exempt` it is read for each message, and may change. */
+  readonly perDay: number;
   /** staffIds, or senderIds of people without one. */
-  exempt: readonly string[];
+  readonly exempt: readonly string[];
   clock: Clock;
 }
 
 /** `limits.perPersonPerDay`: counts in memory, from the store once per person and day. */
 export class PersonLimit {
   readonly #options: PersonLimitOptions;
-  readonly #exempt: ReadonlySet<string>;
   #day = 0;
   #counts = new Map<string, number>();
 
   constructor(options: PersonLimitOptions) {
     this.#options = options;
-    this.#exempt = new Set(options.exempt);
   }
 
   /** Counts one more message of this person, unless it would be one too many for today, or was counted before. */
   take(account: string, sender: string, isKnown: () => boolean): "counted" | "uncounted" | "over" {
-    const { perDay } = this.#options;
-    if (perDay === 0 || this.#exempt.has(sender) || isKnown()) return "uncounted";
+    const { perDay, exempt } = this.#options;
+    if (perDay === 0 || exempt.includes(sender) || isKnown()) return "uncounted";
     const count = this.#count(account, sender);
     if (count >= perDay) return "over";
     this.#counts.set(`${account}\n${sender}`, count + 1);

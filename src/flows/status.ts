@@ -3,6 +3,7 @@ import type { Handshake } from "../gateway/handshake.ts";
 import type { Clock } from "../ops/clock.ts";
 import type { AccountHealth } from "../ops/health.ts";
 import type { Metrics } from "../ops/metrics.ts";
+import type { Health } from "../ops/service.ts";
 import type { Gate } from "../queue/gate.ts";
 import type { QueueName, QueueStore } from "../queue/store.ts";
 import type { GatewayCalls } from "./gateway-calls.ts";
@@ -16,15 +17,17 @@ export interface AccountParts {
   name: string;
   robotCode: string;
   session: StreamSession;
+  /** It came while the bridge ran: nobody waits for its first attempt. */
+  isLate: boolean;
 }
 
 /** What the overall health needs of an account. */
-export function accountHealth({ name, session }: AccountParts, clock: Clock): AccountHealth {
+export function accountHealth({ name, session, isLate }: AccountParts, clock: Clock): AccountHealth {
   const downSince = session.downSince();
   const settled = session.hasConnectedOrFailedOnce();
   return {
     name,
-    settled,
+    settled: settled || isLate,
     connected: settled && downSince === undefined,
     awayMs: downSince === undefined ? 0 : clock.now() - downSince,
   };
@@ -34,7 +37,7 @@ export function accountHealth({ name, session }: AccountParts, clock: Clock): Ac
 export function statusReport(parts: {
   scope: Scope;
   version: string;
-  accounts: readonly AccountParts[];
+  accounts: { list(): readonly AccountParts[]; paused(): readonly { name: string; health: Health }[] };
   store: QueueStore;
   handshake: Handshake;
   quota: QuotaGovernor;
@@ -48,18 +51,22 @@ export function statusReport(parts: {
   const { scope, store, handshake, clock, lag } = parts;
   const visible = (account: string | undefined): boolean => scope.account === undefined || scope.account === account;
   const queue = (name: QueueName) => ({ ...queueReport(store, name, clock), laggingConversations: lag.lagging(name) });
-  const mine = parts.accounts.filter(({ name }) => visible(name));
+  const mine = parts.accounts.list().filter(({ name }) => visible(name));
+  const paused = parts.accounts.paused().filter(({ name }) => visible(name));
   return {
     version: parts.version,
-    accounts: mine.map((account) => ({
-      name: account.name,
-      robotCode: account.robotCode,
-      state: account.session.state,
-      ...account.session.health(),
-      lastFrameAt: iso(account.session.lastFrameAt),
-      downSince: iso(account.session.downSince()),
-      openReplies: parts.streams.count(account.name),
-    })),
+    accounts: [
+      ...mine.map((account) => ({
+        name: account.name,
+        robotCode: account.robotCode,
+        state: account.session.state,
+        ...account.session.health(),
+        lastFrameAt: iso(account.session.lastFrameAt),
+        downSince: iso(account.session.downSince()),
+        openReplies: parts.streams.count(account.name),
+      })),
+      ...paused.map(({ name, health }) => ({ name, state: "paused", ...health })),
+    ],
     queues: { inbox: queue("inbox"), outbox: queue("outbox") },
     peers: parts.gates
       .filter(({ account }) => account === undefined || visible(account))
@@ -98,6 +105,8 @@ export function sampleGauges(
   const { files, bytes } = store.media.totals();
   metrics.mediaFiles.set(files);
   metrics.mediaBytes.set(bytes);
+  // An account that is gone would leave its label behind.
+  metrics.repliesOpen.reset();
   for (const { name: account } of accounts) {
     const open = streams.count(account);
     for (const shown of ["card", "buffered"] as const) metrics.repliesOpen.set({ account, shown }, open[shown]);

@@ -13,7 +13,7 @@ export interface TimedStep {
 }
 
 /** Attempts that ended before anything was sent: the files of a message are fetched, a limit asks to wait. */
-const NOT_SENT: ReadonlySet<string> = new Set(["media_pending", "pacing", "account_unknown"]);
+const NOT_SENT: ReadonlySet<string> = new Set(["media_pending", "pacing", "account_paused"]);
 
 /** DingTalk → bridge → gateway. */
 export function inboxSteps(life: Life): TimedStep[] {

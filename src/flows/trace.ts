@@ -13,6 +13,8 @@ export interface TraceQuery {
   last: number;
   /** With what was said; without it only ids and times leave the store. */
   withText: boolean;
+  /** Accounts that the bridge serves; what waits for another one says so. */
+  served?: readonly string[];
 }
 
 /** One step in the life of a message. */
@@ -51,7 +53,7 @@ export interface Trace {
  */
 export function storedTraces(config: { dataDir: string }, query: TraceQuery): Trace[] | undefined {
   using reader = LifeReader.open(config.dataDir);
-  return reader && find(reader, query).map((life) => traceOf(reader, life, query.withText));
+  return reader && find(reader, query).map((life) => traceOf(reader, life, query));
 }
 
 function find(reader: LifeReader, { id, last }: TraceQuery): Life[] {
@@ -72,7 +74,7 @@ function rootsOf(reader: LifeReader, life: Life): Life[] {
   return [root ?? life];
 }
 
-function traceOf(reader: LifeReader, life: Life, withText: boolean): Trace {
+function traceOf(reader: LifeReader, life: Life, { withText, served }: TraceQuery): Trace {
   const replies = life.queue === "inbox" ? reader.repliesTo(life.id) : [];
   const own = life.queue === "inbox" ? inboxSteps(life) : outboxSteps(life, reader.parts(life.seq));
   const others = replies.flatMap((reply) => outboxSteps(reply, reader.parts(reply.seq)));
@@ -86,7 +88,7 @@ function traceOf(reader: LifeReader, life: Life, withText: boolean): Trace {
     sender: life.sender ?? null,
     conversation: conversationOf(life),
     ...(withText && { text: textOf(reader, life) }),
-    steps: inOrder([...own, ...streams, ...others]),
+    steps: inOrder([...own, ...streams, ...others]).map((step) => pausedStep(step, life.account, served)),
     replies: replies.map((reply) => ({
       id: reply.id,
       kind: reply.kind,
@@ -94,6 +96,11 @@ function traceOf(reader: LifeReader, life: Life, withText: boolean): Trace {
       ...(withText && { text: textOf(reader, reply) }),
     })),
   };
+}
+
+function pausedStep(step: TraceStep, account: string, served: readonly string[] | undefined): TraceStep {
+  if (step.step !== "waits" || !served || served.includes(account)) return step;
+  return { ...step, detail: `account_paused: account ${account} is not configured, or disabled` };
 }
 
 function conversationOf({ lane }: Life): string | null {

@@ -33,6 +33,8 @@ export class Handshake implements Service {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #asking = false;
+  /** Asked for while it asked. */
+  #again = false;
   #abort: AbortController | undefined;
 
   constructor(options: HandshakeOptions) {
@@ -65,7 +67,11 @@ export class Handshake implements Service {
 
   /** A POST found the gateway away: look at once, so that health does not stay right for minutes. */
   askNow(): void {
-    if (!this.#abort || this.#asking) return;
+    if (!this.#abort) return;
+    if (this.#asking) {
+      this.#again = true;
+      return;
+    }
     clearTimeout(this.#timer);
     this.#ask(this.#abort);
   }
@@ -76,6 +82,9 @@ export class Handshake implements Service {
       this.#asking = false;
       if (abort.signal.aborted) return;
       this.#note(health);
+      const again = this.#again;
+      this.#again = false;
+      if (again) return this.#ask(abort);
       const wait = health.status === "ok" ? this.#timings.rightMs : this.#timings.wrongMs;
       this.#timer = setTimeout(() => this.#ask(abort), wait);
     });

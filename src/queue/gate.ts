@@ -50,6 +50,7 @@ export class Gate {
   /** Called and not here yet: their places are kept for them. */
   readonly #called = new Set<Wake>();
   readonly #inside = new Set<Wake>();
+  #concurrency: number;
   #allowed: number;
   /** Grows whenever the gate opens or shuts: an attempt begun in an earlier era says nothing about this one. */
   #era = 0;
@@ -71,7 +72,8 @@ export class Gate {
   constructor(options: GateOptions) {
     this.name = options.name;
     this.#options = options;
-    this.#allowed = options.concurrency ?? Infinity;
+    this.#concurrency = options.concurrency ?? Infinity;
+    this.#allowed = this.#concurrency;
     const streak = new Streak(options.failures);
     this.#streak = streak;
     this.#breaker = circuitBreaker(handleType(PeerAway), {
@@ -208,6 +210,14 @@ export class Gate {
     }, ms);
   }
 
+  /** Another most at a time, from now on. */
+  resize(concurrency: number): void {
+    const isRampedUp = this.#allowed >= this.#concurrency;
+    this.#concurrency = concurrency;
+    this.#allowed = isRampedUp ? concurrency : Math.min(this.#allowed, concurrency);
+    this.#call();
+  }
+
   /** Somebody else found the peer to be back: the next probe goes at once. */
   probeNow(): void {
     if (this.#shutSince === undefined) return;
@@ -248,14 +258,14 @@ export class Gate {
 
   /** The breaker has opened, after a streak or again after a probe. */
   #shut(): void {
-    const { logger, concurrency, onChange, cooldown, random = Math.random } = this.#options;
+    const { logger, onChange, cooldown, random = Math.random } = this.#options;
     this.#probes += 1;
     const waitMs = this.#again ? 0 : backoffDelay(cooldown, this.#probes, random);
     this.#again = false;
     if (this.#shutSince === undefined) {
       this.#era += 1;
       this.#shutSince = performance.now();
-      if (concurrency !== undefined) this.#allowed = Math.min(RAMP_START, concurrency);
+      if (this.#concurrency < Infinity) this.#allowed = Math.min(RAMP_START, this.#concurrency);
       logger.warn({ peer: this.name, probeInMs: waitMs, ...this.#lastFailure }, "peer is away: nothing is begun");
       onChange?.(false);
     }
@@ -290,9 +300,8 @@ export class Gate {
   }
 
   #ramp(): void {
-    const { concurrency = Infinity } = this.#options;
-    if (this.#allowed >= concurrency) return;
-    this.#allowed = Math.min(concurrency, this.#allowed * 2);
+    if (this.#allowed >= this.#concurrency) return;
+    this.#allowed = Math.min(this.#concurrency, this.#allowed * 2);
     this.#call();
   }
 

@@ -174,6 +174,17 @@ export class LaneRunner implements Service {
     }
   }
 
+  /** Lanes that wait at a door, or for a peer that was away, look again which door is theirs. */
+  doorsChanged(concerns: (lane: string) => boolean): void {
+    for (const lane of this.#lanes.values()) {
+      if (lane.busy > 0 || !concerns(lane.name)) continue;
+      if (lane.door !== undefined) {
+        this.#leaveDoor(lane);
+        this.#enter(lane);
+      } else if (lane.away > 0) this.#hurry(lane);
+    }
+  }
+
   #hurry(lane: Lane): void {
     if (lane.timer === undefined) return;
     clearTimeout(lane.timer);

@@ -47,6 +47,11 @@ export class WindowLimiter {
     return promise;
   }
 
+  /** From now on; what is under way beyond a lower cap ends as it would have. */
+  resize(cap: number): void {
+    this.#queue.concurrency = cap;
+  }
+
   #hold(): Promise<void> {
     if (this.#closed) return Promise.resolve();
     return new Promise((resolve) => {

@@ -26,7 +26,7 @@ const FEW_ATTEMPTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["internal", "di
 
 /** Nothing was tried, so the entry does not die of its age: an account that is not configured, a pause, a stop. */
 const NOT_TRIED: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  "account_unknown",
+  "account_paused",
   "pacing",
   "interrupted",
   "media_pending",

@@ -240,6 +240,12 @@ export class SqliteStore implements QueueStore {
     return this.#sql.anyConversation.get(account) !== undefined;
   }
 
+  /** Open entries of one account. */
+  openOf(account: string): Record<QueueName, number> {
+    const count = (queue: QueueName): number => Number(this.#sql.openOf.get({ queue, account })?.["n"] ?? 0);
+    return { inbox: count("inbox"), outbox: count("outbox") };
+  }
+
   counts(queue: QueueName): QueueCounts {
     const open = this.#sql.countOpen.get({ queue });
     const oldest = open?.["oldest"];

@@ -31,6 +31,10 @@ export function prepareStatements(db: DatabaseSync) {
       ON CONFLICT DO NOTHING RETURNING seq`),
     // A row when the lane has more open entries than the offset: an index walk of at most so many steps.
     laneHas: p("SELECT 1 FROM entries WHERE queue = ? AND lane = ? AND state = 'open' LIMIT 1 OFFSET ?"),
+    // Every lane begins with its account and a line break: the index alone tells.
+    openOf: p(`
+      SELECT count(*) AS n FROM entries
+      WHERE queue = :queue AND state = 'open' AND lane > :account || char(10) AND lane < :account || char(11)`),
     openCount: p("SELECT n FROM open_counts WHERE queue = ?"),
     byKey: p("SELECT seq, id, digest, lane FROM entries WHERE queue = ? AND key = ?"),
     byId: p("SELECT * FROM entries WHERE queue = ? AND id = ?"),

@@ -108,6 +108,8 @@ export interface DingtalkSimulator {
   ): Promise<EventMap[E]>;
 
   readonly faults: Faults;
+  /** Somebody resets the App Secret of an app (default: the first): what is open stays, the next call needs the new one. */
+  rekey(appSecret: string, app?: string): void;
   addUser(user: SimulatedUser): void;
   addGroup(group: SimulatedGroup): void;
   /** Forgets records, faults, counters and what waits to be delivered. Connections, sessions, tokens, knobs and people stay. */
@@ -210,6 +212,9 @@ export async function startDingtalkSimulator(options: SimulatorOptions): Promise
     waitFor: (event, predicate, timeoutMs) => records.waitFor(event, predicate, timeoutMs),
     until: (event, predicate, timeoutMs) => records.until(event, predicate, timeoutMs),
     faults,
+    rekey: (appSecret, app) => {
+      world.app(app).appSecret = appSecret;
+    },
     addUser: (user) => world.addUser(user),
     addGroup: (group) => world.addGroup(group),
     reset() {

@@ -125,8 +125,8 @@ describe("bridgeToken", () => {
     using place = new Place();
     place.write(USUAL, channel(dingtalk));
     const { config } = place.load(env);
-    const accounts = new Map(config.accounts.map((one) => [one.name, one]));
-    const sent = [...accounts.values()].map((account) => tokenFor(config, account));
+    const { accounts } = config;
+    const sent = accounts.map((account) => tokenFor(config, account));
     return { sent, grants: grantsOf(config, accounts), lines: tokenLines(config), notes: notesOf(place, env) };
   };
 

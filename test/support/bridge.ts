@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
-import { type App, type Overrides, createApp, createLogger, loadConfig } from "../../src/app.ts";
+import { type App, type Overrides, type ReloadReport, createApp, createLogger, loadConfig } from "../../src/app.ts";
 import { deriveToken } from "../../src/domain/account.ts";
 import { type DingtalkSimulator, startDingtalkSimulator } from "../../src/sandbox/dingtalk-simulator.ts";
 import type { SimulatorOptions } from "../../src/sandbox/dingtalk-types.ts";
@@ -36,6 +36,8 @@ export interface TestBridge {
   url: string;
   /** Calls the API with the account's token. */
   api(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Response>;
+  /** Reads the settings again, from where they were read at the start. */
+  reload(): Promise<ReloadReport>;
   /** Stops the app and starts another on the same data directory. */
   restart(): Promise<void>;
   close(): Promise<void>;
@@ -122,6 +124,10 @@ export async function startBridge(
         },
         ...(body !== undefined && { body: typeof body === "string" ? body : JSON.stringify(body) }),
       });
+    },
+    async reload() {
+      if (!bridge.app) throw new Error("not started");
+      return bridge.app.reload(loadConfig({ env }).config);
     },
     async restart() {
       await stop();

@@ -58,6 +58,11 @@ export class Daemon {
     return this.#child?.exitCode ?? null;
   }
 
+  /** Sends a signal that it lives on after. */
+  signal(name: NodeJS.Signals): void {
+    process.kill(this.pid, name);
+  }
+
   async #end(signal: NodeJS.Signals): Promise<void> {
     const child = this.#child;
     if (!child || !this.running) return;
