@@ -32,7 +32,8 @@ process.exitCode = await runCli(
     host: {
       insideContainer: existsSync("/.dockerenv"),
       onSignal(name, listener) {
-        process.off(name, interrupt).on(name, listener);
+        // In this order: without any listener in between a signal that has just come would be lost (seen).
+        process.on(name, listener).off(name, interrupt);
       },
       onFatal(listener) {
         for (const kind of ["uncaughtException", "unhandledRejection"] as const) {

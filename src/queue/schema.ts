@@ -4,6 +4,7 @@ import { BridgeError } from "../domain/errors.ts";
 
 /**
  * Migrations in order; `user_version` counts those applied. A migration is never edited once released: add another.
+ * Before you do, keep what a bridge of the present schema leaves: `node test/fixtures/upgrade/make.ts <its number>`.
  *
  * `entries_open` makes a lane's head an index look-up (3–7 µs with 100,000 rows behind a blocked lane; a claim query
  * that searches for earlier entries of the lane was tried and took 95 ms).

@@ -111,6 +111,16 @@ describe("the process", () => {
     expect(stdout).not.toContain(APP.appSecret);
   });
 
+  it("ends with 0 on a SIGTERM in the midst of its start", async () => {
+    const { env } = await simulated();
+    const { child, ended } = run(["start"], env);
+    // With its first line: what starts then is still to be stopped.
+    child.stdout.once("data", () => child.kill("SIGTERM"));
+    const { status, stdout } = await ended;
+    expect(stdout).toContain('"why":"SIGTERM"');
+    expect(status).toBe(0);
+  });
+
   it("refuses a data directory that another one uses, and takes it over after kill -9", async () => {
     const { env, connected } = await simulated();
     let ready = connected();

@@ -50,11 +50,14 @@ export async function startBridge(
     gateway?: Partial<GatewaySimulatorOptions>;
     env?: Record<string, string>;
     overrides?: Partial<Overrides>;
+    /** What stands in the data directory before the first start. */
+    prepare?: (dataDir: string) => void;
     /** Do not wait for the Stream. */
     unconnected?: boolean;
   } = {},
 ): Promise<TestBridge> {
   const dataDir = mkdtempSync(join(tmpdir(), "bridge-test-"));
+  options.prepare?.(dataDir);
   const dingtalk = await startDingtalkSimulator({ apps: [APP], ...options.dingtalk });
   const gateway = await startGatewaySimulator({
     accounts: [{ id: "main", appKey: APP.appKey, token: TOKEN }],
