@@ -1,10 +1,15 @@
-import { createHash, randomBytes } from "node:crypto";
+import { createHash, randomBytes, randomUUID } from "node:crypto";
 
 const hex = (value: number, width = 0): string => value.toString(16).padStart(width, "0");
 const hash = (...parts: string[]): Buffer => createHash("sha256").update(parts.join("\0")).digest();
 
+/** Remembered for whoever looks for them; a simulator may run for days. */
+const MOST_SECRETS = 10_000;
+
 /** Makes identifiers that look like DingTalk's (dingtalk-protocol.md §0.4, §1.3). */
 export class Ids {
+  /** What whoever has it may use, oldest first: tokens, sessions, tickets, download codes, signatures. */
+  readonly secrets = new Set<string>();
   readonly #node = randomBytes(4).toString("hex");
   #count = 0x1460000;
 
@@ -25,7 +30,16 @@ export class Ids {
 
   /** 32 hex digits: a sessionWebhook's session, a token. */
   secret(): string {
-    return randomBytes(16).toString("hex");
+    return this.#issued(randomBytes(16).toString("hex"));
+  }
+
+  ticket(): string {
+    return this.#issued(randomUUID());
+  }
+
+  /** Of a signed address. */
+  signature(): string {
+    return this.#issued(randomBytes(24).toString("hex"));
   }
 
   processQueryKey(): string {
@@ -33,7 +47,14 @@ export class Ids {
   }
 
   downloadCode(): string {
-    return randomBytes(48).toString("base64");
+    return this.#issued(randomBytes(48).toString("base64"));
+  }
+
+  #issued(secret: string): string {
+    const [oldest = ""] = this.secrets;
+    if (this.secrets.size >= MOST_SECRETS) this.secrets.delete(oldest);
+    this.secrets.add(secret);
+    return secret;
   }
 
   /** The same parts always give the same conversation. */

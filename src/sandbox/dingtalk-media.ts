@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
+import type { Ids } from "./dingtalk-ids.ts";
 import type { SimulatorKnobs } from "./dingtalk-knobs.ts";
 import { generatedFile, sampleFile } from "./dingtalk-media-samples.ts";
 import type { UploadBody } from "./dingtalk-media-upload.ts";
@@ -38,16 +39,16 @@ const life = (ms: number): number => (ms > 0 ? ms : Number.POSITIVE_INFINITY);
 export class Media {
   readonly #knobs: SimulatorKnobs;
   readonly #records: Records;
-  readonly #newCode: () => string;
+  readonly #idMaker: Ids;
   readonly #uploaded: CappedList<UploadedFile>;
   readonly #ids: CappedMap<string, { file: UploadedFile; corpId: string }>;
   readonly #codes: CappedMap<string, Coded>;
   readonly #links: CappedMap<string, Coded>;
 
-  constructor(knobs: SimulatorKnobs, records: Records, newCode: () => string) {
+  constructor(knobs: SimulatorKnobs, records: Records, ids: Ids) {
     this.#knobs = knobs;
     this.#records = records;
-    this.#newCode = newCode;
+    this.#idMaker = ids;
     const cap = (): number => knobs.maxRecords;
     this.#uploaded = new CappedList(cap);
     this.#ids = new CappedMap(cap);
@@ -111,7 +112,7 @@ export class Media {
   }
 
   #issue(file: StoredFile): string {
-    const code = this.#newCode();
+    const code = this.#idMaker.downloadCode();
     this.#codes.set(code, { file, since: Date.now() });
     return code;
   }
@@ -125,7 +126,7 @@ export class Media {
 
   /** Path and query of a signed address. */
   link(file: StoredFile): string {
-    const secret = randomBytes(24).toString("hex");
+    const secret = this.#idMaker.signature();
     const now = Date.now();
     this.#links.set(secret, { file, since: now });
     // OSS counts in seconds; an address without end shows one year.

@@ -107,6 +107,8 @@ export interface DingtalkSimulator {
     timeoutMs?: number,
   ): Promise<EventMap[E]>;
 
+  /** Everything issued so far that must not be seen elsewhere: tokens, tickets, sessions, download codes, signatures, App Secrets. */
+  secrets(): string[];
   readonly faults: Faults;
   /** Somebody resets the App Secret of an app (default: the first): what is open stays, the next call needs the new one. */
   rekey(appSecret: string, app?: string): void;
@@ -127,12 +129,12 @@ export async function startDingtalkSimulator(options: SimulatorOptions): Promise
   const world = new World(options, knobs);
   const limits = new Limits(knobs);
   const plan = new FaultPlan(random);
-  const tickets = new Tickets(knobs);
+  const tickets = new Tickets(knobs, () => world.ids.ticket());
   const delivery = new Delivery({ world, knobs, records, timers, faults: plan, tickets, random });
   const { connections } = delivery;
   const cards = new Cards(records, knobs);
   const reactions = new Reactions(records);
-  const media = new Media(knobs, records, () => world.ids.downloadCode());
+  const media = new Media(knobs, records, world.ids);
   let base = "";
   const context: ApiContext = {
     world,
@@ -211,6 +213,7 @@ export async function startDingtalkSimulator(options: SimulatorOptions): Promise
     events: records.events,
     waitFor: (event, predicate, timeoutMs) => records.waitFor(event, predicate, timeoutMs),
     until: (event, predicate, timeoutMs) => records.until(event, predicate, timeoutMs),
+    secrets: () => [...world.ids.secrets, ...world.apps.map(({ appSecret }) => appSecret)],
     faults,
     rekey: (appSecret, app) => {
       world.app(app).appSecret = appSecret;

@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import type { SimulatorKnobs } from "./dingtalk-knobs.ts";
 import { CappedMap } from "./dingtalk-records.ts";
 import type { App } from "./dingtalk-world.ts";
@@ -15,12 +14,15 @@ export class Tickets {
   readonly #knobs: SimulatorKnobs;
   readonly #tickets = new CappedMap<string, { ticket: Ticket; expiresAt: number }>(() => 10_000);
 
-  constructor(knobs: SimulatorKnobs) {
+  readonly #newTicket: () => string;
+
+  constructor(knobs: SimulatorKnobs, newTicket: () => string) {
     this.#knobs = knobs;
+    this.#newTicket = newTicket;
   }
 
   issue(ticket: Ticket): string {
-    const id = randomUUID();
+    const id = this.#newTicket();
     this.#tickets.set(id, { ticket, expiresAt: performance.now() + this.#knobs.ticketTtlMs });
     return id;
   }
