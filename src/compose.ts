@@ -15,7 +15,7 @@ import { GatewayCalls } from "./flows/gateway-calls.ts";
 import { InboundFlow, heldTogether } from "./flows/inbound.ts";
 import { Messages } from "./flows/messages.ts";
 import { Notices } from "./flows/notices.ts";
-import { OutboundFlow } from "./flows/outbound.ts";
+import { OutboundFlow, answered } from "./flows/outbound.ts";
 import { QuotaGovernor } from "./flows/quota.ts";
 import { Pacing } from "./flows/pacing.ts";
 import { PersonLimit } from "./flows/person-limit.ts";
@@ -259,6 +259,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
       onUncertain: config.delivery.onUncertain,
     },
     gate: (lane) => accounts.door(lane) ?? streams.admission(lane) ?? outbound.admission(lane),
+    about: answered,
     work: async (entry, signal) => (await streams.deliver(entry, signal)) ?? outbound.deliver(entry, signal),
     onSettled: (entry, settlement) => {
       if (settlement.state !== "open") {

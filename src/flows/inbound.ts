@@ -81,6 +81,13 @@ interface Ack {
   onSent?: () => void;
 }
 
+/** What was committed. */
+interface Kept {
+  account: string;
+  entryId: string;
+  seq: number;
+}
+
 /** DingTalk → inbox → gateway. */
 export class InboundFlow {
   readonly #options: InboundOptions;
@@ -112,18 +119,24 @@ export class InboundFlow {
       return this.#ack({}, await this.#keepCardAction(account, frame, receivedAt));
     }
     const push = readPush(frame.data, { allowedOrigins: this.#options.webhookOrigins });
-    const seq = push.ok
+    const kept = push.ok
       ? await this.#keep(account, frame, push, receivedAt)
       : await this.#keepUnreadable(account, frame, receivedAt, push.reason);
-    return this.#ack(null, seq);
+    return this.#ack(null, kept);
   }
 
-  #ack(response: object | null, seq: number): Ack {
-    const { store, clock } = this.#options;
-    return { data: { response }, onSent: () => store.acked(seq, clock.now()) };
+  #ack(response: object | null, { account, entryId, seq }: Kept): Ack {
+    const { store, clock, logger } = this.#options;
+    return {
+      data: { response },
+      onSent: () => {
+        store.acked(seq, clock.now());
+        logger.debug({ account, entryId }, "message acked");
+      },
+    };
   }
 
-  async #keep(account: Account, frame: PushFrame, push: Push, receivedAt: number): Promise<number> {
+  async #keep(account: Account, frame: PushFrame, push: Push, receivedAt: number): Promise<Kept> {
     const { store, logger, metrics, persons, notices } = this.#options;
     const lane = conversationLane(account.name, push.conversationId);
     const sender = push.senderStaffId ?? push.senderId;
@@ -168,39 +181,41 @@ export class InboundFlow {
       throw error;
     });
     logReceived(logger, entry, push, frame, appended);
+    const kept = { account: account.name, entryId: id, seq: appended.seq };
     if (appended.duplicate) {
       giveBack();
       metrics.inboxDuplicates.inc({ account: account.name });
-      return appended.seq;
+      return kept;
     }
     metrics.inboxAccepted.inc({ account: account.name });
     this.#count(account, push, usage, conversation);
     if (appended.merged) this.#options.onMerged(appended.merged);
     if (tooMany) notices.personLimit(conversation, sender);
-    if (tooMany || entry.dead) return appended.seq;
+    if (tooMany || entry.dead) return kept;
     if (fetches.length > 0) this.#options.media.added(appended.seq);
     this.#options.onAppended(entry.lane);
     if (appended.cancelled) this.#options.onAppended(lane);
-    return appended.seq;
+    return kept;
   }
 
-  async #keepCardAction(account: Account, frame: PushFrame, receivedAt: number): Promise<number> {
+  async #keepCardAction(account: Account, frame: PushFrame, receivedAt: number): Promise<Kept> {
     const { store, quota, logger, metrics } = this.#options;
     const usage = quota.usage(account.name, "inbound");
     const entry = this.#cards.entry(account, frame, receivedAt, usage);
     if (typeof entry === "string") return this.#keepUnreadable(account, frame, receivedAt, entry);
     const { seq, duplicate } = await store.append(entry);
+    const kept = { account: account.name, entryId: entry.id, seq };
     const fields = { account: account.name, entryId: entry.id, sender: entry.sender ?? null };
     if (duplicate) {
       metrics.inboxDuplicates.inc({ account: account.name });
       logger.info(fields, "card action repeated by DingTalk, already stored");
-      return seq;
+      return kept;
     }
     logger.info(fields, "card action received and stored");
     metrics.inboxAccepted.inc({ account: account.name });
     quota.accepted(account.name, usage);
     this.#options.onAppended(entry.lane);
-    return seq;
+    return kept;
   }
 
   #count(account: Account, push: Push, usage: Usage, conversation: Conversation): void {
@@ -212,13 +227,18 @@ export class InboundFlow {
     notices.overQuota(conversation);
   }
 
-  async #keepUnreadable(account: Account, frame: PushFrame, receivedAt: number, reason: string): Promise<number> {
+  async #keepUnreadable(account: Account, frame: PushFrame, receivedAt: number, reason: string): Promise<Kept> {
     const { store, logger, metrics } = this.#options;
-    const { seq, duplicate } = await store.append(unreadableEntry(account, frame, receivedAt, reason));
-    if (duplicate) return seq;
+    const entry = unreadableEntry(account, frame, receivedAt, reason);
+    const { seq, duplicate } = await store.append(entry);
+    const kept = { account: account.name, entryId: entry.id, seq };
+    if (duplicate) return kept;
     metrics.streamInvalid.inc({ account: account.name, reason: "unreadable_data" });
-    logger.error({ account: account.name, frameId: frame.messageId, reason }, "unreadable push kept as a dead letter");
-    return seq;
+    logger.error(
+      { account: account.name, entryId: entry.id, frameId: frame.messageId, reason },
+      "unreadable push kept as a dead letter",
+    );
+    return kept;
   }
 
   /** One attempt: normalise and POST. */

@@ -112,6 +112,11 @@ export class OutboundFlow {
       const receipt = outcome.receipt ?? { route: "open-api" as const, at: clock.now() };
       last = receipt;
       await this.#keep(() => store.deliverPart(entry.seq, part.n, receipt), signal);
+      const { at: _, ...way } = receipt;
+      logger.debug(
+        { account: entry.account, entryId: entry.id, ...answered(entry), part: part.n + 1, of: parts.length, ...way },
+        "part sent",
+      );
       // Waiting here would keep a worker from other conversations.
       const wait = pace.wait();
       if (wait > 0 && part.n < parts.length - 1) return later("pacing", OWN_LIMIT, wait);
@@ -130,6 +135,12 @@ export class OutboundFlow {
       }
     }
   }
+}
+
+/** What an entry of the outbox answers: with it the life of one message is found by one id. */
+export function answered({ body }: Entry): { inReplyTo?: string } {
+  const { inReplyTo } = body as Partial<StoredMessage>;
+  return inReplyTo === undefined ? {} : { inReplyTo };
 }
 
 /** A crash left it open whether the next part was sent, and sending it again would show it twice. A card has a name. */

@@ -50,7 +50,7 @@ export async function closeStream(
   options: CloseOptions,
 ): Promise<Finished | undefined> {
   const { store, interrupted, seeNext, filesIn, onAppended, clock, logger, metrics } = options;
-  const { id, account, createdAt } = card.row;
+  const { id, account, createdAt, inReplyTo } = card.row;
   const at = clock.now();
   const { text, outcome = "aborted", mentions } = request ?? {};
   try {
@@ -74,6 +74,7 @@ export async function closeStream(
       {
         account,
         streamId: id,
+        inReplyTo,
         finishedBy,
         outcome,
         shown,

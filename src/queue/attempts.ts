@@ -1,6 +1,6 @@
 import { backoffDelay } from "../domain/backoff.ts";
 import { BridgeError, type ErrorCode, coerceError } from "../domain/errors.ts";
-import type { Outcome } from "../domain/outcome.ts";
+import type { Outcome, Receipt } from "../domain/outcome.ts";
 import type { Clock } from "../ops/clock.ts";
 import type { Logger } from "../ops/logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
@@ -11,6 +11,9 @@ const STORE_PAUSE_MS = 1_000;
 /** Waiting that every busy conversation sees: nothing an operator should read about. */
 const USUAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["pacing", "media_pending"]);
 
+/** The end of a life, as the log has it. */
+const DONE = { inbox: "message taken by the gateway", outbox: "message delivered" } as const;
+
 export interface AttemptOptions {
   store: QueueStore;
   retry: RetryPolicy;
@@ -20,6 +23,8 @@ export interface AttemptOptions {
   random?: () => number;
   /** One attempt. A rejection counts as a failed attempt with code `internal`. */
   work: (entry: Entry, signal: AbortSignal) => Promise<Outcome>;
+  /** What the lines of an entry say besides its own id: what it belongs to. */
+  about?: (entry: Entry) => Record<string, unknown>;
   /** Told after each settlement was committed. */
   onSettled?: (entry: Entry, settlement: Settlement) => void;
 }
@@ -79,6 +84,7 @@ export class Attempts {
       await this.#settle(entry, hopeless, "crashed");
       return { kind: "rejected", away: 0 };
     }
+    this.#options.logger.debug(this.#fields(entry), "attempt begins");
     const outcome = await this.#work(entry);
     const nowAway = peerWasAway(outcome) ? away + 1 : 0;
     const delayMs = backoffDelay(
@@ -155,11 +161,15 @@ export class Attempts {
     });
   }
 
+  #fields(entry: Entry): Record<string, unknown> {
+    const { queue, id: entryId, account, attempts } = entry;
+    return { queue, entryId, ...this.#options.about?.(entry), account, attempts };
+  }
+
   #log(entry: Entry, outcome: Outcome["kind"] | "crashed", settlement: Settlement): void {
     const { logger, clock } = this.#options;
-    const { queue, account, attempts } = entry;
-    const fields = { queue, entryId: entry.id, account, attempts, outcome };
-    if (settlement.state === "delivered") logger.debug(fields, "entry done");
+    const fields = { ...this.#fields(entry), outcome };
+    if (settlement.state === "delivered") logger.info({ ...fields, ...said(settlement.receipt) }, DONE[entry.queue]);
     else if (settlement.state === "dead") logger.error({ ...fields, ...settlement.error }, "entry is a dead letter");
     else if (settlement.state === "open") {
       const line = { ...fields, ...settlement.error, inMs: settlement.dueAt - clock.now() };
@@ -167,6 +177,12 @@ export class Attempts {
       logger[usual ? "debug" : "warn"](line, "entry is tried again later");
     }
   }
+}
+
+/** Without the time, which is that of the line. */
+function said(receipt: Receipt | undefined): Partial<Receipt> {
+  const { at: _, ...words } = receipt ?? { at: 0 };
+  return words;
 }
 
 /** As it was before `begin`, for an attempt that a stop overtook. */
