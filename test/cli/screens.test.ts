@@ -51,8 +51,7 @@ describe("no key", () => {
     const { status, stderr } = await cli(["start"], { env: { HOME: "/nonexistent" } });
     expect(status).toBe(78);
     expect(stderr).toMatchInlineSnapshot(`
-      "dingtalk-bridge cannot start:
-      1 setting is missing or wrong:
+      "dingtalk-bridge: 1 setting is missing or wrong:
       - DINGTALK_APP_KEY and DINGTALK_APP_SECRET are not set. Run \`dingtalk-bridge init\`, which asks for both and writes ./.env, or set them: Client ID and Client Secret from open-dev.dingtalk.com → the app → 凭证与基础信息. Or let \`openclaw channels add\` write them into OpenClaw's file on this machine, which the bridge reads too.
       "
     `);
