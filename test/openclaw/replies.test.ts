@@ -8,7 +8,7 @@ import { Bridge } from "./support/bridge.ts";
 import { saidIn } from "./support/chat.ts";
 import { Gateway } from "./support/gateway.ts";
 import { ModelServer } from "./support/model-server.ts";
-import { atLeast, isShort } from "./support/release.ts";
+import { atLeast, isShort, refusesToSend } from "./support/release.ts";
 
 const APP = { appKey: "dingApp1", appSecret: "secret-of-app-1" };
 const GROUP = { conversationId: "cidMixedCASE+aB/x9Zq==", title: "测试群" };

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
+import { setTimeout } from "node:timers/promises";
 
 interface ContentPart {
   type: string;
@@ -163,6 +164,8 @@ async function sendStream(res: ServerResponse, answer: Exclude<ModelAnswer, Fail
     words === undefined && !call ? (answer as AsyncIterable<string>) : (words ?? "").match(/[\s\S]{1,12}/g);
   for await (const piece of pieces ?? []) res.write(chunk({ content: piece }, null));
   if (call) {
+    // No model speaks in one instant; OpenClaw 2026.8 forgets words that a tool follows so quickly.
+    if (call.text !== undefined) await setTimeout(500);
     const named = { name: call.tool, arguments: JSON.stringify(call.args) };
     res.write(chunk({ tool_calls: [{ index: 0, id: "call_1", type: "function", function: named }] }, null));
   }

@@ -40,6 +40,9 @@ export function release(): Release {
 /** Whether this process tests that version or a newer one. */
 export const atLeast = (version: string): boolean => compare(release().version, version) >= 0;
 
+/** There `openclaw message send` refuses every channel that is not OpenClaw's own (openclaw/openclaw#137516). */
+export const refusesToSend = (): boolean => ["2026.8.1", "2026.8.2"].includes(release().version);
+
 export const names = (all: Release[]): string => all.map(({ version }) => version).join(", ");
 
 /** `2026.7.35` before `2026.8.1`. Negative when the first one is older. */
