@@ -43,7 +43,7 @@ export interface OutboundOptions {
  */
 export function createOutbound(options: OutboundOptions): Outbound {
   const { env, userAgent, log, runtime, traffic, answering, patienceAtPromptMs = PATIENCE_AT_PROMPT_MS } = options;
-  const send: Send = async (context) => {
+  const sendAs = async (context: SendContext, run: Run | undefined): Promise<Sent> => {
     const account = resolveAccount(context.cfg, context.accountId, env);
     const running = traffic(account.accountId);
     const bridge: Bridge = {
@@ -59,7 +59,6 @@ export function createOutbound(options: OutboundOptions): Outbound {
       const to = normalizeTarget(context.to);
       if (to === undefined) throw new NotSent(targetProblem(context.to));
       // The answer to a message that had waited ends what was shown of it.
-      const run = answering?.(context.replyToId ?? "");
       const reply = run?.reply.to === to ? run.replyWith(context.text) : undefined;
       const shown = await reply?.finish(context.text.trim());
       if (shown !== undefined && !context.mediaUrl) return { channel: CHANNEL, messageId: shown };
@@ -74,6 +73,11 @@ export function createOutbound(options: OutboundOptions): Outbound {
     } catch (error) {
       throw await orHostError(await notSent(bridge, error), { isAtPrompt: !running });
     }
+  };
+  const send: Send = (context) => {
+    const run = answering?.(context.replyToId ?? "");
+    const sent = sendAs(context, run);
+    return run?.settling.during(sent) ?? sent;
   };
   return {
     deliveryMode: "direct",

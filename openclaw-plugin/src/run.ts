@@ -1,5 +1,6 @@
 import type { Activity } from "./activity.ts";
 import type { Delivered, Payload, Reply } from "./reply.ts";
+import { Settling } from "./settling.ts";
 import type { StreamOutcome } from "./stream.ts";
 
 /** One message that waits for an answer. */
@@ -22,6 +23,7 @@ interface Answer {
 export class Run {
   /** OpenClaw's id, as soon as it is known. */
   id: string | undefined;
+  readonly settling: Settling;
   readonly #answers: [Answer, ...Answer[]];
   /** They are answered by the model's next message. */
   #next: Asker[] = [];
@@ -30,7 +32,12 @@ export class Run {
   #usesTool = false;
   #isOver = false;
 
-  constructor(asker: Asker) {
+  constructor(
+    asker: Asker,
+    /** Of its session. */
+    settling = new Settling(),
+  ) {
+    this.settling = settling;
     this.#answers = [{ askers: [asker], from: 0 }];
     asker.activity.working();
   }

@@ -1,4 +1,5 @@
 import type { Run } from "./run.ts";
+import { Settling } from "./settling.ts";
 
 /** What is known of one of OpenClaw's sessions while it runs for this channel. */
 export interface Session {
@@ -8,9 +9,10 @@ export interface Session {
   hasOwnRun: (() => void) | undefined;
   /** OpenClaw has shown unfinished texts of this session, so they are no secret. */
   showsPartials: boolean;
+  settling: Settling;
 }
 
-/** Sessions that are remembered: each is two words. */
+/** Sessions that are remembered: each is a few words. */
 const REMEMBERED = 10_000;
 
 /**
@@ -24,7 +26,12 @@ export class Sessions {
   readonly #queued = new Map<string, Run>();
 
   session(key: string): Session {
-    const session = this.#sessions.get(key) ?? { run: undefined, hasOwnRun: undefined, showsPartials: false };
+    const session = this.#sessions.get(key) ?? {
+      run: undefined,
+      hasOwnRun: undefined,
+      showsPartials: false,
+      settling: new Settling(),
+    };
     this.#sessions.delete(key);
     this.#sessions.set(key, session);
     for (const [oldest, { run }] of this.#sessions) {

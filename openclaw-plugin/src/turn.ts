@@ -12,6 +12,7 @@ import { progressLine } from "./progress.ts";
 import { type Delivered, type Payload, Reply } from "./reply.ts";
 import { type Asker, Run } from "./run.ts";
 import type { Session, Sessions } from "./sessions.ts";
+import { Settling } from "./settling.ts";
 import { textForAgent } from "./text.ts";
 import { type Allowed, type Route, contextOf } from "./turn-context.ts";
 import type { MessageEnvelope } from "./types.ts";
@@ -34,7 +35,7 @@ export class Turn {
   readonly #entry: Entry;
   readonly #stops: boolean;
   readonly #asker: Asker;
-  #session: Session = { run: undefined, hasOwnRun: undefined, showsPartials: false };
+  #session: Session = { run: undefined, hasOwnRun: undefined, showsPartials: false, settling: new Settling() };
   /** The run that answers: its own, or the one that its words went into. */
   #run: Run | undefined;
   #runId: string | undefined;
@@ -107,9 +108,11 @@ export class Turn {
           route,
           ctxPayload: contextOf({ cfg, runtime, accountId, envelope: this.#envelope, route, access, files, timestamp }),
           delivery: {
-            deliver: (payload, info) => this.#deliver(payload, info),
+            deliver: (payload, info) => this.#session.settling.during(this.#deliver(payload, info)),
             onError: (error) => bridge.log.error(`dingtalk: an answer to ${id} was not delivered: ${String(error)}`),
           },
+          // A request to stop waits for nothing.
+          ...(!this.#stops && { afterRecord: () => this.#session.settling.settled() }),
           replyPipeline: {},
           replyOptions: { ...this.#observers(), ...(this.#isStreaming && this.#previews()) },
         }),
@@ -218,7 +221,7 @@ export class Turn {
 
   /** The message has a run of its own. */
   #begins(): void {
-    this.#run = new Run(this.#asker);
+    this.#run = new Run(this.#asker, this.#session.settling);
     this.#run.id = this.#runId;
     this.#session.run = this.#run;
     if (this.#isDeferred) {

@@ -292,6 +292,10 @@ describe("several messages at a time with a real OpenClaw gateway", () => {
     expect(rig.outbound.of("POST /v1/messages").filter(({ key }) => !isRight.test(key ?? ""))).toEqual([]);
   });
 
+  test("nobody was told that an answer may be lost", () => {
+    expect(rig.texts.filter((text) => text.includes("confirm"))).toEqual([]);
+  });
+
   test("DingTalk had nothing to complain about", () => {
     expect(rig.sim.problems).toEqual([]);
   });
