@@ -34,6 +34,8 @@ export interface App {
    */
   reload(config: Config): Promise<ReloadReport>;
   health(): HealthReport;
+  /** What an end now would cut off: the part that is being stopped, if any, and attempts under way. */
+  unfinished(): { part: string | undefined; underWay: { inbox: number; outbox: number } };
   /** Port of the API, once started. */
   readonly port: number | undefined;
 }
@@ -76,6 +78,10 @@ export function createApp(config: Config, overrides: Overrides): App {
     },
     health: () =>
       parts?.health() ?? { status: "starting", ready: false, version: overrides.version, components: {}, mends: [] },
+    unfinished: () => ({
+      part: parts?.supervisor.stopping,
+      underWay: parts?.underWay() ?? { inbox: 0, outbox: 0 },
+    }),
     get port() {
       return parts?.http.port;
     },

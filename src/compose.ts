@@ -50,6 +50,8 @@ export interface Parts {
   http: HttpServer;
   health: () => HealthReport;
   reload: (next: Config) => Promise<ReloadReport>;
+  /** Attempts that run, by queue. */
+  underWay: () => Record<"inbox" | "outbox", number>;
   close(): Promise<void>;
 }
 
@@ -362,6 +364,7 @@ export function build(config: Config, overrides: Overrides, stopping: () => bool
     http,
     health,
     reload: buildReload({ config, limits, accounts, resizable: [media, sending], handshake, logger }),
+    underWay: () => ({ inbox: inbox.underWay, outbox: outbox.underWay }),
     async close() {
       accounts.close();
       gatewayGate.close();

@@ -30,13 +30,21 @@ export const startCommand: CliCommand<SettingsOptions> = {
     const ended = Promise.withResolvers<number>();
     let stopping = false;
     let failed = false;
+    let isOver = false;
     const end = (clean: boolean): void => {
+      isOver = true;
       if (failed) ended.resolve(EXIT.defect);
       else ended.resolve(clean ? EXIT.ok : EXIT.failed);
     };
+    /** What is under way counts as interrupted, and is tried again at the next start. */
+    const cutOff = (why: string): void => {
+      if (isOver) return;
+      logger.warn({ why, ...app.unfinished() }, "stop cut off; what was under way is tried again at the next start");
+      end(false);
+    };
     const stop = (why: string, withinMs: number): void => {
       const signal = AbortSignal.timeout(withinMs);
-      signal.addEventListener("abort", () => end(false));
+      signal.addEventListener("abort", () => cutOff(`${withinMs} ms have passed`));
       if (stopping) return;
       stopping = true;
       logger.info({ why, withinMs }, "stopping");
@@ -46,7 +54,7 @@ export const startCommand: CliCommand<SettingsOptions> = {
       });
     };
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
-      host.onSignal(signal, () => (stopping ? end(false) : stop(signal, config.shutdown.deadlineMs)));
+      host.onSignal(signal, () => (stopping ? cutOff(signal) : stop(signal, config.shutdown.deadlineMs)));
     }
     const started = app.start();
     let reloaded = started.catch(() => undefined);
@@ -65,8 +73,8 @@ export const startCommand: CliCommand<SettingsOptions> = {
       stop(kind, FATAL_STOP_MS);
     });
 
-    await started;
-    const status = await ended.promise;
+    // A start that hangs has to be cut off like a stop that does.
+    const status = await Promise.race([started.then(() => ended.promise), ended.promise]);
     host.exitAfter(LINGER_MS, status);
     return status;
   },

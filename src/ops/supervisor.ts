@@ -9,6 +9,7 @@ export class Supervisor {
   #started: Service[] = [];
   #starting: Promise<void> | undefined;
   #wanted = false;
+  #stopping: string | undefined;
 
   constructor(services: Service[], logger: Logger) {
     this.#services = services;
@@ -17,6 +18,11 @@ export class Supervisor {
 
   get services(): readonly Service[] {
     return this.#services;
+  }
+
+  /** Which one is stopped just now. */
+  get stopping(): string | undefined {
+    return this.#stopping;
   }
 
   /** If one fails to start, those before it are stopped and its error is thrown. A stop meanwhile ends the start. */
@@ -49,11 +55,13 @@ export class Supervisor {
     const started = this.#started;
     this.#started = [];
     for (const service of started.toReversed()) {
+      this.#stopping = service.name;
       try {
         await service.stop(options);
       } catch (thrown) {
         this.#logger.error({ err: coerceError(thrown), part: service.name }, "a part did not stop cleanly");
       }
     }
+    this.#stopping = undefined;
   }
 }

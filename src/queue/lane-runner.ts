@@ -138,6 +138,11 @@ export class LaneRunner implements Service {
     signal.removeEventListener("abort", giveUp);
   }
 
+  /** Attempts that run. */
+  get underWay(): number {
+    return this.#workers.busy + this.#suspects.busy;
+  }
+
   async #idle(): Promise<void> {
     await Promise.all([this.#workers.idle(), this.#suspects.idle()]);
   }

@@ -36,6 +36,11 @@ export class Workers<T extends object> {
     this.#first = 0;
   }
 
+  /** How many are being served. */
+  get busy(): number {
+    return this.#busy;
+  }
+
   /** Resolves when nothing waits and nothing is being served. */
   idle(): Promise<void> {
     if (this.#busy === 0) return Promise.resolve();

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
@@ -106,6 +106,17 @@ async function nothingLost({ dingtalk, gateway, start }: World): Promise<void> {
   expect(await again.ended).toEqual({ status: 0, signal: null });
 }
 
+/** What the log says of the end. */
+function cutOff(daemon: Running): unknown {
+  const lines = daemon
+    .said()
+    .split("\n")
+    .filter((line) => line.includes('"msg":"stop cut off'));
+  expect(lines).toHaveLength(1);
+  return JSON.parse(lines[0] ?? "");
+}
+const BOTH_WAYS = { level: 40, part: "inbox-lanes", underWay: { inbox: 1, outbox: 1 } };
+
 describe("a stop that takes too long", () => {
   it("is cut off at its deadline: exit 1, and nothing is lost", async () => {
     const here = await world();
@@ -113,6 +124,7 @@ describe("a stop that takes too long", () => {
     await inFlight(here);
     daemon.signal("SIGTERM");
     expect(await daemon.ended).toEqual({ status: 1, signal: null });
+    expect(cutOff(daemon)).toMatchObject({ why: "300 ms have passed", ...BOTH_WAYS });
     await nothingLost(here);
   });
 
@@ -124,6 +136,7 @@ describe("a stop that takes too long", () => {
     await expect.poll(daemon.said).toContain('"msg":"stopping"');
     daemon.signal("SIGINT");
     expect(await daemon.ended).toEqual({ status: 1, signal: null });
+    expect(cutOff(daemon)).toMatchObject({ why: "SIGINT", ...BOTH_WAYS });
     await nothingLost(here);
   });
 
@@ -141,9 +154,12 @@ describe("a stop that takes too long", () => {
 });
 
 describe("a defect", () => {
-  const thrown = 'process.on("SIGUSR2", () => setTimeout(() => { throw new Error("a defect of the test"); }, 1));';
-  const rejected = 'process.on("SIGUSR2", () => void Promise.reject(new Error("a defect of the test")));';
-  const often = 'process.on("SIGUSR2", () => setInterval(() => { throw new Error("a defect of the test"); }, 5));';
+  const thrown =
+    'process.on("SIGUSR2", () => setTimeout(() => { throw new Error("a defect of the test", { cause: new Error("what it came from") }); }, 1));';
+  const rejected =
+    'process.on("SIGUSR2", () => void Promise.reject(new Error("a defect of the test", { cause: new Error("what it came from") })));';
+  const often =
+    'process.on("SIGUSR2", () => setInterval(() => { throw new Error("a defect of the test", { cause: new Error("what it came from") }); }, 5));';
 
   it.each([
     ["uncaughtException", thrown],
@@ -159,6 +175,9 @@ describe("a defect", () => {
     expect(daemon.said()).toContain(`"kind":"${kind}"`);
     expect(daemon.said()).toContain('"level":60');
     expect(daemon.said()).toContain("a defect of the test");
+    expect(daemon.said()).toContain("what it came from");
+    // Closed, not torn off: SQLite has put its log away.
+    expect(readdirSync(join(here.directory, "data")).filter((name) => name.endsWith("-wal"))).toEqual([]);
     const again = await here.start();
     again.signal("SIGTERM");
     expect((await again.ended).status).toBe(0);
