@@ -18,7 +18,7 @@ export interface ScriptedGateway {
 
 export async function startScriptedGateway(
   account: { id: string; appKey: string },
-  answer: (text: string, envelope: Envelope) => ScriptedAnswer | Promise<ScriptedAnswer>,
+  answer: (text: string, envelope: Envelope, path: string) => ScriptedAnswer | Promise<ScriptedAnswer>,
 ): Promise<ScriptedGateway> {
   const posts: ScriptedGateway["posts"] = [];
   const json = (response: ServerResponse, status: number, body: object, headers: Record<string, string> = {}): void => {
@@ -36,7 +36,7 @@ export async function startScriptedGateway(
       const text = envelope.type === "message" ? envelope.message.text : "";
       const post = { text, status: 0, at: performance.now() };
       posts.push(post);
-      void Promise.resolve(answer(text, envelope)).then(({ status, retryAfter }) => {
+      void Promise.resolve(answer(text, envelope, request.url ?? "")).then(({ status, retryAfter }) => {
         post.status = status;
         json(response, status, {}, retryAfter === undefined ? {} : { "retry-after": String(retryAfter) });
       });
