@@ -81,12 +81,15 @@ export function buildMedia(wiring: MediaWiring): MediaParts {
     if (!api) return undefined;
     const limiter = limiterOf(name);
     return {
-      downloadUrl: (code, signal) =>
-        limiter.run(async () => {
+      downloadUrl: (code, signal) => {
+        const waited = wiring.metrics.limiterWaitSeconds.startTimer({ account: name, api: "download" });
+        return limiter.run(async () => {
+          waited();
           const answer = await api.downloadUrl(code, signal);
           quota.observe(name, "media_download", answer.kind === "done" ? { kind: "delivered" } : answer);
           return answer;
-        }),
+        });
+      },
     };
   };
   const fetcher = new MediaFetcher({

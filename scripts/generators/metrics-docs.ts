@@ -17,5 +17,8 @@ by \`npm run generate\`.
 | name | type | labels | meaning |
 | --- | --- | --- | --- |
 ${rows.join("\n")}
+
+Besides, of the process itself, as prom-client names them: \`process_*\` (memory, processor time, open files) and \`nodejs_*\` (heap, garbage
+collection, and the lag of the event loop: \`nodejs_eventloop_lag_p99_seconds\` and its siblings).
 `;
 }

@@ -20,8 +20,6 @@ export interface AuthorisedRequest<V> {
   form?: FormData;
   signal?: AbortSignal | undefined;
   judge: (answer: HttpAnswer, secrets: readonly string[]) => Judged<V>;
-  /** Set when the request is a send: then it is counted and timed under this label. */
-  route?: "open-api";
 }
 
 /** Calls of `api.dingtalk.com` or `oapi.dingtalk.com` with the account's access token (dingtalk-protocol.md §3.1). */
@@ -70,11 +68,12 @@ export class AuthorisedApi {
   }
 
   async #once<V>(
-    { method, path, tokenIn = "header", query = {}, json, form, signal, judge, route }: AuthorisedRequest<V>,
+    { method, path, tokenIn = "header", query = {}, json, form, signal, judge }: AuthorisedRequest<V>,
     token: string,
   ): Promise<Judged<V>> {
     const search = new URLSearchParams({ ...query, ...(tokenIn === "query" && { access_token: token }) }).toString();
-    const endTimer = route && this.#metrics.sendSeconds.startTimer({ route });
+    const endpoint = path.replace(/^\/(v1\.0\/)?/, "");
+    const endTimer = this.#metrics.sendSeconds.startTimer({ endpoint });
     const judged = await this.#call({
       method,
       url: `${this.#base}${path}${search === "" ? "" : `?${search}`}`,
@@ -82,8 +81,8 @@ export class AuthorisedApi {
       ...(form ? { form } : { json }),
       signal,
     }).then((answer) => judge(answer, [token, this.#account.appSecret]), failureOfCall);
-    endTimer?.();
-    if (route) this.#metrics.sends.inc({ account: this.#account.name, route, code: resultCode(judged) });
+    endTimer();
+    this.#metrics.sends.inc({ account: this.#account.name, endpoint, code: resultCode(judged) });
     return judged;
   }
 }

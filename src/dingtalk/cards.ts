@@ -107,7 +107,6 @@ export class CardApi {
       },
       signal,
       judge: judgeCard,
-      route: "open-api",
     });
     return judged.kind === "done" ? { kind: "delivered" } : repeatable(judged);
   }
@@ -156,7 +155,6 @@ export class CardApi {
       },
       signal,
       judge: judgeDelivery,
-      route: "open-api",
     });
   }
 
@@ -167,7 +165,6 @@ export class CardApi {
       json: { outTrackId, userIdType: 1, ...space },
       signal,
       judge: judgeDelivery,
-      route: "open-api",
     });
   }
 

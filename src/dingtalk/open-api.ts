@@ -107,7 +107,6 @@ export class OpenApi {
       json: { robotCode: this.#robotCode, ...to, ...openApiMessage(content) },
       signal,
       judge: judgeSend,
-      route: "open-api",
     });
     if (judged.kind !== "done") return judged;
     const receipt = { route: "open-api", processQueryKey: judged.value, at: this.#clock.now() } as const;

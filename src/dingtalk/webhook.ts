@@ -30,13 +30,13 @@ export async function sendByWebhook(
     return { kind: "rejected", code: "webhook_expired", detail: "the session webhook is not a URL" };
   }
   const session = url.searchParams.get("session") ?? "";
-  const endTimer = observer?.metrics.sendSeconds.startTimer({ route: "webhook" });
+  const endTimer = observer?.metrics.sendSeconds.startTimer({ endpoint: "webhook" });
   const judged = await call({ method: "POST", url: webhookUrl, json: webhookBody(content, mentions), signal }).then(
     (answer) => judgeWebhook(answer, [webhookUrl, session]),
     failureOfCall,
   );
   endTimer?.();
-  observer?.metrics.sends.inc({ account: observer.account, route: "webhook", code: resultCode(judged) });
+  observer?.metrics.sends.inc({ account: observer.account, endpoint: "webhook", code: resultCode(judged) });
   if (judged.kind !== "done") return judged;
   return { kind: "delivered", receipt: { route: "webhook", at: (message.clock ?? systemClock).now() } };
 }

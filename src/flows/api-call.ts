@@ -27,7 +27,7 @@ export function callApi(
   metrics: Metrics,
   call: () => Promise<Outcome>,
 ): Promise<Outcome> {
-  const waited = metrics.limiterWaitSeconds.startTimer({ account });
+  const waited = metrics.limiterWaitSeconds.startTimer({ account, api });
   const gate = sender.gates[api];
   return sender.limiter[api].run(
     () => {

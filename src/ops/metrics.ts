@@ -61,13 +61,16 @@ export function createMetrics() {
         "overtook it or cards are paused, or an error code",
       ["account", "result"],
     ),
-    sends: counter("sends_total", "Requests that send to DingTalk, by route and result code", [
+    sends: counter("sends_total", "Requests to DingTalk with the account's credentials, by endpoint and result code", [
       "account",
-      "route",
+      "endpoint",
       "code",
     ]),
-    sendSeconds: histogram("send_seconds", "Duration of one request that sends to DingTalk", ["route"]),
-    limiterWaitSeconds: histogram("limiter_wait_seconds", "Time a send waited for its slot", ["account"]),
+    sendSeconds: histogram("send_seconds", "Duration of one request to DingTalk, by endpoint", ["endpoint"]),
+    limiterWaitSeconds: histogram("limiter_wait_seconds", "Time a call of DingTalk waited for its slot, by API", [
+      "account",
+      "api",
+    ]),
     uncertain: counter("uncertain_total", "Attempts whose result is not known", ["queue"]),
     settled: counter("settled_total", "Entries settled, by queue and state", ["queue", "state"]),
     open: gauge("open_entries", "Entries not settled yet", ["queue"]),

@@ -79,7 +79,9 @@ describe("a new card", () => {
       imRobotOpenDeliverModel: { spaceType: "IM_ROBOT", robotCode: "dingapp1" },
     });
     expect(sim.problems).toEqual([]);
-    expect((await metrics.sends.get()).values).toMatchObject([{ value: 1, labels: { route: "open-api", code: "ok" } }]);
+    expect((await metrics.sends.get()).values).toMatchObject([
+      { value: 1, labels: { endpoint: "card/instances/createAndDeliver", code: "ok" } },
+    ]);
   });
 
   test("for a group, with mentions", async () => {

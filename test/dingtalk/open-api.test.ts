@@ -179,8 +179,11 @@ describe("an access token", () => {
     expect(sim.sent).toHaveLength(2);
     expect(sim.calls({ api: "oauth2/accessToken" })).toHaveLength(2);
     expect((await metrics.sends.get()).values).toMatchObject([
-      { value: 2, labels: { account: "main", route: "open-api", code: "ok" } },
-      { value: 1, labels: { account: "main", route: "open-api", code: "dingtalk_bad_credentials" } },
+      { value: 2, labels: { account: "main", endpoint: "robot/oToMessages/batchSend", code: "ok" } },
+      {
+        value: 1,
+        labels: { account: "main", endpoint: "robot/oToMessages/batchSend", code: "dingtalk_bad_credentials" },
+      },
     ]);
   });
 
@@ -302,7 +305,10 @@ describe("a recall", () => {
         body: { robotCode: "dingapp1", openConversationId: "cid1==", processQueryKeys: ["key1"] },
       },
     ]);
-    expect((await metrics.sends.get()).values).toEqual([]);
+    expect((await metrics.sends.get()).values.map(({ labels }) => labels.endpoint)).toEqual([
+      "robot/otoMessages/batchRecall",
+      "robot/groupMessages/recall",
+    ]);
   });
 
   test.each([
@@ -351,9 +357,11 @@ describe("what is told", () => {
     sim.faults.api("oToMessages/batchSend", { kind: "error", error: "qpsLimit" });
     await api.sendToUser({ staffId: "staff001", content: text });
     expect((await metrics.sends.get()).values).toMatchObject([
-      { value: 1, labels: { account: "main", route: "open-api", code: "ok" } },
-      { value: 1, labels: { account: "main", route: "open-api", code: "dingtalk_throttled" } },
+      { value: 1, labels: { account: "main", endpoint: "robot/oToMessages/batchSend", code: "ok" } },
+      { value: 1, labels: { account: "main", endpoint: "robot/oToMessages/batchSend", code: "dingtalk_throttled" } },
     ]);
-    expect(await metrics.registry.metrics()).toContain('dingtalk_bridge_send_seconds_count{route="open-api"} 2');
+    expect(await metrics.registry.metrics()).toContain(
+      'dingtalk_bridge_send_seconds_count{endpoint="robot/oToMessages/batchSend"} 2',
+    );
   });
 });

@@ -198,9 +198,9 @@ describe("what is told", () => {
     await sendByWebhook(caller.call, message);
     const { values } = await metrics.sends.get();
     expect(values).toMatchObject([
-      { value: 1, labels: { account: "main", route: "webhook", code: "ok" } },
-      { value: 1, labels: { account: "main", route: "webhook", code: "webhook_expired" } },
+      { value: 1, labels: { account: "main", endpoint: "webhook", code: "ok" } },
+      { value: 1, labels: { account: "main", endpoint: "webhook", code: "webhook_expired" } },
     ]);
-    expect(await metrics.registry.metrics()).toContain('dingtalk_bridge_send_seconds_count{route="webhook"} 2');
+    expect(await metrics.registry.metrics()).toContain('dingtalk_bridge_send_seconds_count{endpoint="webhook"} 2');
   });
 });

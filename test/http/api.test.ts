@@ -156,7 +156,7 @@ describe("access", () => {
     });
     const metrics = await (await bridge.api("GET", "/metrics")).text();
     expect(metrics).toContain('dingtalk_bridge_stream_connected{account="main"} 1');
-    expect(metrics).toMatch(/dingtalk_bridge_sends_total\{[^}]*route="open-api"[^}]*\} \d+/);
+    expect(metrics).toMatch(/dingtalk_bridge_sends_total\{[^}]*endpoint="robot\/oToMessages\/batchSend"[^}]*\} \d+/);
   });
 
   it("has a problem document for what does not exist", async () => {
