@@ -155,15 +155,16 @@ function readAccount(account: Account, here: Here): Candidate {
     enabled: enabled !== false,
     label: (field: AccountField) => label(field),
     ...(token !== undefined && { token: { value: token, source: tokenSource } }),
-    ...botNameOf(account),
+    ...botNameOf(account, here),
   };
 }
 
-/** A name at the top level is that of the default account alone. */
-function botNameOf({ own: account, above }: Account): { botName?: string } {
+/** A name at the top level is that of the default account alone. One that cannot be read is none: nothing depends on it. */
+function botNameOf({ own: account, above }: Account, here: Here): { botName?: string } {
   const names = [own(account, "botName"), own(account, "name"), own(above, "botName"), own(above, "name")];
-  const name = names.find((one) => typeof one === "string" && !isBlank(one));
-  return typeof name === "string" ? { botName: name.trim() } : {};
+  const given = names.find((one) => typeof one === "string" && !isBlank(one));
+  const name = given === undefined ? undefined : readText(given, "botName", { ...here, problems: [] });
+  return name === undefined || isBlank(name) ? {} : { botName: name };
 }
 
 function bridgeUrlOf({ inherited, inheritedPlace }: Account, here: Here): { text: string; source: string }[] {

@@ -65,6 +65,10 @@ test.each([
   [{ appKey: APP_KEY, accounts: { default: { appSecret: APP_SECRET } } }, ["main"]],
   [{ appKey: APP_KEY, appSecret: APP_SECRET, accounts: { support: SUPPORT } }, ["main", "support"]],
   [{ accounts: { support: SUPPORT, sales: { appKey: "k", appSecret: "s" } } }, ["support", "sales"]],
+  [{ accounts: { support: { clientId: SUPPORT.appKey, clientSecret: SUPPORT.appSecret } } }, ["support"]],
+  [{ ...SUPPORT, clientId: SUPPORT.appKey, clientSecret: SUPPORT.appSecret }, ["main"]],
+  [{ appKey: " ", clientId: APP_KEY, appSecret: null, clientSecret: APP_SECRET }, ["main"]],
+  [{ appKey: APP_KEY, clientSecret: APP_SECRET, accounts: { main: { botName: "x" } } }, ["main"]],
 ])("channels.dingtalk = %j gives %j", (dingtalk, names) => {
   using place = new Place();
   place.write(USUAL, channel(dingtalk));
@@ -92,6 +96,16 @@ test("a disabled account may have credentials that only OpenClaw can read", () =
   expect(notes).toContain(`account spare (in ${path}) is disabled there and left out`);
 });
 
+test("variables of a disabled account may be missing; those of a bot's name, too", () => {
+  using place = new Place();
+  const spare = { appKey: "k", appSecret: "${NOT_THERE}", enabled: false };
+  place.write(USUAL, channel({ accounts: { support: { ...SUPPORT, botName: "${TEAM} bot" }, spare } }));
+  const names = (env: Record<string, string>) =>
+    place.load(env).config.accounts.map(({ name, botName }) => [name, botName]);
+  expect(names({ TEAM: "A" })).toEqual([["support", "A bot"]]);
+  expect(names({})).toEqual([["support", undefined]]);
+});
+
 test("variables in the text", () => {
   using place = new Place();
   place.write(USUAL, channel({ appKey: "${KEY}", appSecret: "a-${PART_1}-$${PART_1}-${lower}" }));
@@ -116,6 +130,23 @@ test.each([
   [{ accounts: { $include: "x.json5", support: SUPPORT } }, "accounts.$include", "is not followed by the bridge"],
   [{ accounts: { a: { $include: "x" }, support: SUPPORT } }, "accounts.a.$include", "is not followed by the bridge"],
   [{ accounts: { a: "x", support: SUPPORT } }, "accounts.a", "is not an object"],
+  [{ ...SUPPORT, accounts: ["support"] }, "accounts", "is not an object"],
+  [
+    { appKey: { source: "file", provider: "p", id: "x" }, appSecret: APP_SECRET },
+    "appKey",
+    "is a reference that only OpenClaw can read (SecretRef)",
+  ],
+  [
+    { clientId: APP_KEY, clientSecret: "${NOT_THERE}" },
+    "clientSecret",
+    "refers to NOT_THERE, which is not set for the bridge",
+  ],
+  [
+    { accounts: { support: { appKey: "k", appSecret: "one", clientSecret: "other" } } },
+    "accounts.support.appSecret",
+    "and clientSecret are both there and differ",
+  ],
+  [{ ...SUPPORT, enabled: "false" }, "enabled", "is not `true` or `false`"],
   [{ accounts: { support: { ...SUPPORT, enabled: "yes" } } }, "accounts.support.enabled", "is not `true` or `false`"],
   [
     { accounts: { support: { appKey: APP_KEY } }, appSecret: APP_SECRET, appKey: "k" },
