@@ -1,4 +1,4 @@
-import { type Budget, type Ladder, type Limits, PLANS, type PlanName } from "./quota.ts";
+import { type Budget, type Ladder, type Limits, PLANS, type PlanName, WEBHOOK_FREE_SHARE } from "./quota.ts";
 
 export interface BudgetReport {
   used: number;
@@ -65,9 +65,12 @@ export function whatIf(options: { plan: string; limits: Limits; repliesPerDay: n
   };
 }
 
-/** The most replies a day that both budgets together carry when the bridge chooses the road. */
+/**
+ * The most replies a day that both budgets together carry when the bridge chooses the road: at first every reply takes a unit, as
+ * the message that asked did, so that half of that share of the units is not there for messages.
+ */
 export function mostReplies({ calls, units }: Limits, days: number): number {
-  return Math.floor(Math.min(units, (calls + units) / 2) / days);
+  return Math.floor(Math.min(units * (1 - WEBHOOK_FREE_SHARE / 2), (calls + units) / 2) / days);
 }
 
 /** The plans to compare: the configured budgets first, then DingTalk's where they differ. */

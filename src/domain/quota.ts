@@ -52,7 +52,7 @@ export interface BudgetState {
 export const usedShare = ({ used, limit }: BudgetState): number => used / Math.max(1, limit);
 
 /** Below this share of the units every reply goes by webhook. */
-const WEBHOOK_FREE_SHARE = 0.25;
+export const WEBHOOK_FREE_SHARE = 0.25;
 /** From this share on the units are kept for messages that people send: without them the robot is deaf. */
 export const INBOUND_RESERVE_SHARE = 0.7;
 /** The other budget must be better off by more than this before replies change over. */

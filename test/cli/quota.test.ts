@@ -86,8 +86,8 @@ it("shows use, what DingTalk refuses, and what other plans would carry", async (
   expect(now).toMatch(/REFUSED by DingTalk since \S+Z, tried again after \S+Z: /);
   expect(now).toContain("at least this");
   expect(text).toMatch(/^ {2}configured 50 +3,000 units +fits +1,500 calls +fits +fits$/m);
-  expect(text).toMatch(/^ {2}standard 100 +6,000 units +too much +3,000 calls +fits +fits$/m);
-  expect(text).toMatch(/^ {2}professional carries at most 1,666 replies a day\.$/m);
+  expect(text).toMatch(/^ {2}standard 100 +6,000 units +too much +3,000 calls +fits +too much$/m);
+  expect(text).toMatch(/^ {2}professional carries at most 1,458 replies a day\.$/m);
 });
 
 it("says so when nothing was ever counted", async () => {
