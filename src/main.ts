@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { programOf } from "./cli/as-typed.ts";
 import { EXIT } from "./cli/command.ts";
 import { COMMANDS } from "./cli/commands.ts";
 import { runCli } from "./cli/run.ts";
@@ -30,6 +32,7 @@ process.exitCode = await runCli(
     signal: quit.signal,
     version,
     host: {
+      program: programOf(fileURLToPath(import.meta.url), process.env),
       insideContainer: existsSync("/.dockerenv"),
       onSignal(name, listener) {
         // In this order: without any listener in between a signal that has just come would be lost (seen).

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { PassThrough } from "node:stream";
 import type { Command } from "commander";
+import { PROGRAM } from "../../src/cli/as-typed.ts";
 import { COMMANDS } from "../../src/cli/commands.ts";
 import { buildProgram } from "../../src/cli/run.ts";
 
@@ -31,6 +32,7 @@ function helpOf(path: string): string {
       signal: new AbortController().signal,
       version: "",
       host: {
+        program: PROGRAM,
         insideContainer: false,
         onSignal: () => {},
         onFatal: () => {},

@@ -21,6 +21,8 @@ export interface CommandContext {
 
 /** What only the process itself has: `main.ts` gives the real one. */
 export interface ProcessHost {
+  /** How this program is called here: see `programOf`. */
+  program: string;
   insideContainer: boolean;
   /** Takes a signal over from `context.signal`; called each time that it comes. */
   onSignal(name: NodeJS.Signals, listener: () => void): void;

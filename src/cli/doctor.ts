@@ -4,6 +4,7 @@ import { ConfigError, createDoctor, type loadConfig, runChecks } from "../app.ts
 import { type Finding, fine } from "../domain/finding.ts";
 import { parseTarget } from "../domain/target.ts";
 import { type CliCommand, type CommandContext, CommandError, EXIT, UsageError } from "./command.ts";
+import { asTyped } from "./as-typed.ts";
 import { Progress, reportText } from "./doctor-report.ts";
 import { type SettingsOptions, addSettingsOptions, loadSettings } from "./settings.ts";
 
@@ -45,7 +46,9 @@ export const doctorCommand: CliCommand<DoctorFlags> = {
     const isWell = findings.every(({ level }) => level !== "error");
     const { version } = context;
     const report = { version, ok: isWell, findings };
-    context.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : reportText(report));
+    context.stdout.write(
+      options.json ? `${JSON.stringify(report, null, 2)}\n` : asTyped(reportText(report), context.host.program),
+    );
     return isWell ? EXIT.ok : EXIT.failed;
   },
 };

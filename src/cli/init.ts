@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { text as readAll } from "node:stream/consumers";
 import { BridgeError, type Config, loadConfig, verifyCredentials } from "../app.ts";
+import { asTyped } from "./as-typed.ts";
 import { type CliCommand, type CommandContext, CommandError, EXIT, UsageError } from "./command.ts";
 import { type Questions, openQuestions } from "./init-ask.ts";
 import { type Credentials, credentialsIn, namesOf, readEnvText, withCredentials, writeEnvFile } from "./init-file.ts";
@@ -49,7 +50,7 @@ export const initCommand: CliCommand<InitOptions> = {
     if (!replaces) throw new CommandError("nothing was written");
     if (options.verify) credentials = await verified(credentials, context, questions);
     writeEnvFile(path, withCredentials(before, credentials));
-    context.stdout.write(closingWords(path, context.cwd));
+    context.stdout.write(closingWords(path, context));
     return EXIT.ok;
   },
 };
@@ -162,15 +163,20 @@ function settingsWith({ appKey, appSecret }: Credentials, { env, cwd }: CommandC
   return { config: config satisfies Config, account };
 }
 
-function closingWords(path: string, cwd: string): string {
+function closingWords(path: string, { cwd, host }: CommandContext): string {
   const inDocker = existsSync(join(cwd, "docker-compose.yml"));
-  const start = inDocker ? "docker compose up -d --build" : "dingtalk-bridge start";
+  const steps = [
+    ["dingtalk-bridge doctor", "checks what the bridge needs, before it runs"],
+    ...(inDocker ? [["docker compose up -d --build", "starts it in Docker; or, without Docker:"]] : []),
+    ["dingtalk-bridge start", "starts it"],
+    ['openclaw plugins install --force "$(dingtalk-bridge plugin-path)"', ""],
+  ].map(([line = "", does = ""]) => [asTyped(line, host.program), does] as const);
+  const width = Math.max(...steps.map(([line, does]) => (does === "" ? 0 : line.length))) + 2;
+  const lines = steps.map(([line, does]) => `  ${line.padEnd(width)}${does}`.trimEnd());
   return `${path} is written; only you can read it. It holds the App Secret: keep it out of version control.
 
 Next:
-  dingtalk-bridge doctor            checks what the bridge needs, before it runs
-  ${start.padEnd(34)}starts it
-  openclaw plugins install --force "$(dingtalk-bridge plugin-path)"
-                                    the plugin, on the gateway's side; give it the same App Key and App Secret
+${lines.join("\n")}
+  ${" ".repeat(width)}the plugin, on the gateway's side; give it the same App Key and App Secret
 `;
 }

@@ -1,8 +1,8 @@
 import { Command, CommanderError } from "commander";
 import { BridgeError, ConfigError } from "../app.ts";
+import { PROGRAM, asTyped } from "./as-typed.ts";
 import { type CliCommand, type CommandContext, CommandError, EXIT } from "./command.ts";
 
-const PROGRAM = "dingtalk-bridge";
 /** Reasons not to start that may be gone at the next try, unlike a wrong setting. */
 const PASSING: ReadonlySet<string> = new Set(["port_unavailable", "store_unavailable"]);
 
@@ -126,9 +126,9 @@ function optionsWithValue(command: Command): Set<string> {
   return new Set([...own, ...command.commands.flatMap((child) => [...optionsWithValue(child)])]);
 }
 
-function report(thrown: unknown, { stderr, signal }: CommandContext): number {
+function report(thrown: unknown, { stderr, signal, host }: CommandContext): number {
   const fail = (status: number, text: string): number => {
-    stderr.write(`${text}\n`);
+    stderr.write(`${asTyped(text, host.program)}\n`);
     return status;
   };
   // Commander has said it already.

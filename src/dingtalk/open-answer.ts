@@ -14,7 +14,7 @@ export interface Ticket {
 
 const MENDS = {
   credentials:
-    "Copy Client ID and Client Secret again: open-dev.dingtalk.com → the app → 凭证与基础信息. They are the account's appKey and appSecret (DINGTALK_APP_KEY, DINGTALK_APP_SECRET); `dingtalk-bridge init --force` asks for them, checks and writes them. Then restart the bridge.",
+    "Copy Client ID and Client Secret again: open-dev.dingtalk.com → the app → 凭证与基础信息. They are the account's appKey and appSecret (DINGTALK_APP_KEY, DINGTALK_APP_SECRET); `dingtalk-bridge init --force` asks for them, checks and writes them. Then restart the bridge (in Docker: docker compose up -d).",
   refused:
     "On open-dev.dingtalk.com → the app, check in this order: 应用能力 → 机器人: 机器人配置 is on and 消息接收模式 is Stream 模式; 版本管理与发布: a version with the robot is published; 安全设置 → 服务器出口IP: empty, or holds the public address of this machine; 凭证与基础信息: Client ID and Client Secret are those configured. The bridge tries again by itself; `dingtalk-bridge doctor` looks at all of it.",
   ipList:

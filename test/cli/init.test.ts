@@ -49,6 +49,7 @@ async function typed(args: string[], env: Record<string, string>, answers: reado
     signal: new AbortController().signal,
     version: "1.2.3",
     host: {
+      program: "dingtalk-bridge",
       insideContainer: false,
       onSignal: () => {},
       onFatal: () => {},

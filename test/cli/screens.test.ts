@@ -74,7 +74,7 @@ describe("a wrong secret", () => {
     expect(await logOf({ env, gateway: { checkToken: false } }, "stream not connected")).toMatchInlineSnapshot(`
       "error: stream not connected
         open call: 401: DingTalk does not accept Client ID and Secret (authFailed: 鉴权失败)
-        Copy Client ID and Client Secret again: open-dev.dingtalk.com → the app → 凭证与基础信息. They are the account's appKey and appSecret (DINGTALK_APP_KEY, DINGTALK_APP_SECRET); \`dingtalk-bridge init --force\` asks for them, checks and writes them. Then restart the bridge."
+        Copy Client ID and Client Secret again: open-dev.dingtalk.com → the app → 凭证与基础信息. They are the account's appKey and appSecret (DINGTALK_APP_KEY, DINGTALK_APP_SECRET); \`dingtalk-bridge init --force\` asks for them, checks and writes them. Then restart the bridge (in Docker: docker compose up -d)."
     `);
   });
 

@@ -47,6 +47,7 @@ export async function cli(args: readonly string[], options: CliOptions = {}): Pr
     signal: options.signal ?? new AbortController().signal,
     version: "1.2.3",
     host: {
+      program: "dingtalk-bridge",
       insideContainer: false,
       onSignal: () => {},
       onFatal: () => {},
