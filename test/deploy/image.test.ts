@@ -54,6 +54,12 @@ describe("Dockerfile", () => {
     expect(installs.filter((run) => run.includes("--omit=dev"))).toHaveLength(1);
   });
 
+  it("has the command by the name that every text of the bridge calls it", () => {
+    const runs = all.filter(([name]) => name === "RUN").map(([, text]) => text);
+    expect(runs.join("\n")).toContain(`exec node /app/${manifest.bin["dingtalk-bridge"]} "$@"`);
+    expect(runs.join("\n")).toContain("> /usr/local/bin/dingtalk-bridge");
+  });
+
   it("starts what the command starts, with the small young generation", () => {
     expect(all).toContainEqual(["ENTRYPOINT", `["node", "/app/${manifest.bin["dingtalk-bridge"]}"]`]);
     expect(all.find(([name]) => name === "ENV")?.[1]).toContain("NODE_OPTIONS=--max-semi-space-size=2");
