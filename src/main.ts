@@ -32,7 +32,7 @@ process.exitCode = await runCli(
     signal: quit.signal,
     version,
     host: {
-      program: programOf(fileURLToPath(import.meta.url), process.env),
+      program: programOf(fileURLToPath(import.meta.url), process.execPath),
       insideContainer: existsSync("/.dockerenv"),
       onSignal(name, listener) {
         // In this order: without any listener in between a signal that has just come would be lost (seen).

@@ -4,17 +4,20 @@ import { COMMANDS } from "../../src/cli/commands.ts";
 import { cli } from "./support.ts";
 
 describe("how the program is called", () => {
+  const system = "/usr/bin/node";
+  const fetched = "/home/me/.npm/_npx/1f2e/node_modules";
+
   it.each([
-    ["/home/me/dingtalk-bridge/src/main.ts", {}, "npm exec -- node src/main.ts"],
+    ["/home/me/dingtalk-bridge/src/main.ts", system, "npm exec -- node src/main.ts"],
+    [`${fetched}/dingtalk-bridge/dist/main.js`, system, "npx dingtalk-bridge"],
     [
-      "/home/me/.npm/_npx/1f2e/node_modules/dingtalk-bridge/dist/main.js",
-      { npm_command: "exec" },
-      "npx dingtalk-bridge",
+      `${fetched}/dingtalk-bridge/dist/main.js`,
+      `${fetched}/node/bin/node`,
+      "npx -p node@24 -p dingtalk-bridge dingtalk-bridge",
     ],
-    ["/opt/dingtalk-bridge/lib/node_modules/dingtalk-bridge/dist/main.js", {}, "dingtalk-bridge"],
-    ["/opt/dingtalk-bridge/lib/node_modules/dingtalk-bridge/dist/main.js", { npm_command: "exec" }, "dingtalk-bridge"],
-  ])("%s %j: %s", (script, env, program) => {
-    expect(programOf(script, env)).toBe(program);
+    ["/opt/dingtalk-bridge/lib/node_modules/dingtalk-bridge/dist/main.js", system, "dingtalk-bridge"],
+  ])("%s by %s: %s", (script, node, program) => {
+    expect(programOf(script, node)).toBe(program);
   });
 
   it.each(COMMANDS.map(({ name }) => name))("a step with %s is named so", (name) => {
