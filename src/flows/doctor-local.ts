@@ -1,8 +1,11 @@
 import { constants, existsSync } from "node:fs";
 import { access, stat, statfs } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { type Finding, fine } from "../domain/finding.ts";
-import { coerceError } from "../domain/errors.ts";
+import { BridgeError, coerceError } from "../domain/errors.ts";
+import { LifeReader } from "../queue/life.ts";
+import { DATABASE } from "../queue/read-only.ts";
+import { BACK } from "../queue/schema.ts";
 
 /** Of package.json's `engines`. */
 export const NODE_AT_LEAST = "24.16.0";
@@ -66,6 +69,7 @@ export async function checkDataDir(directory: string, minFreeMb: number, user: n
       const text = `other users can look into ${directory}, where messages and reply webhooks are`;
       findings.push(wrong("data_dir_readable", "warning", text, `chmod 700 ${directory}`));
     }
+    findings.push(...(await databaseFindings(directory)));
     if (findings.length > 0) return findings;
     const state = isThere ? "can be written" : "will be made";
     return [fine("data_dir", `${directory} ${state}; ${blocks > 0 ? `${freeMb} MB` : "room"} free`)];
@@ -73,6 +77,26 @@ export async function checkDataDir(directory: string, minFreeMb: number, user: n
     const { message } = coerceError(thrown);
     const mend = "make BRIDGE_DATA_DIR a directory on a local disk that this user can write to";
     return [wrong("data_dir_unusable", "error", `${directory} cannot be used: ${message}`, mend)];
+  }
+}
+
+/** What would refuse a start although the directory is as it should be: most often after a restore or a change of release. */
+async function databaseFindings(directory: string): Promise<Finding[]> {
+  const file = join(directory, DATABASE);
+  if (!existsSync(file)) return [];
+  try {
+    await access(file, constants.R_OK | constants.W_OK);
+    LifeReader.open(directory)?.[Symbol.dispose]();
+    return [];
+  } catch (thrown) {
+    if (thrown instanceof BridgeError) {
+      // A start migrates what is older.
+      if (thrown.code !== "schema_newer") return [];
+      return [{ check: "data_dir", code: thrown.code, level: "error", text: thrown.message, mend: BACK }];
+    }
+    const text = `${file} cannot be used: ${coerceError(thrown).message}`;
+    const mend = `give everything in ${directory} to the user that runs the bridge: chown -R`;
+    return [{ check: "data_dir", code: "data_dir_unusable", level: "error", text, mend }];
   }
 }
 

@@ -185,7 +185,7 @@ export function unusable(directory: string, cause: Error): BridgeError {
       retryable: full,
       mend: full
         ? `free space on the disk of ${directory}`
-        : `make BRIDGE_DATA_DIR a directory on a local disk that this user (uid ${process.getuid?.() ?? "?"}) can write to`,
+        : `make BRIDGE_DATA_DIR a directory on a local disk that belongs to this user (uid ${process.getuid?.() ?? "?"}), with everything in it`,
     },
   );
 }

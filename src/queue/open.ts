@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { BridgeError, coerceError } from "../domain/errors.ts";
 import { unusable } from "../ops/disk.ts";
+import { DATABASE } from "./read-only.ts";
 import { backUp, migrate } from "./schema.ts";
 import { prepareStatements, type Statements } from "./statements.ts";
 
@@ -27,7 +28,7 @@ export function openDatabase({ directory, openFile }: OpenOptions): {
   let db: DatabaseSync | undefined;
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const file = join(directory, "bridge.db");
+    const file = join(directory, DATABASE);
     const opened = openFile?.(file) ?? new DatabaseSync(file, { timeout: 5_000 });
     db = opened;
     chmodSync(file, 0o600);

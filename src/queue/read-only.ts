@@ -3,12 +3,15 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
 
+/** Its name in the data directory. */
+export const DATABASE = "bridge.db";
+
 /**
  * The database of a data directory that this process does not own, beside a running bridge or without one; nothing in the directory
  * is changed. Undefined when there is none. Throws what SQLite throws when the file cannot be read. To be closed by the caller.
  */
 export function openReadOnly(directory: string): DatabaseSync | undefined {
-  const file = join(directory, "bridge.db");
+  const file = join(directory, DATABASE);
   if (!existsSync(file)) return undefined;
   const url = pathToFileURL(file);
   // Without a WAL nobody has it open. SQLite would make one even to read it, and leave it behind with the owner of this process,

@@ -215,6 +215,9 @@ export const MIGRATIONS: readonly string[] = [
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;
+/** What to do with a data directory of a newer release. */
+export const BACK =
+  "install the newer release again; or go back to the copy that the upgrade made there, bridge.schema-N.backup.db: docs/operations.md, Upgrade";
 
 /**
  * Brings the database to the last of `migrations`, each in a transaction of its own. `backup` is called before anything is changed in a database that holds data.
@@ -230,7 +233,7 @@ export function migrate(
     throw new BridgeError(
       "schema_newer",
       `the data directory was written by a newer release (schema ${version}, this release knows ${migrations.length})`,
-      { mend: "install the newer release again, or use another BRIDGE_DATA_DIR" },
+      { mend: BACK },
     );
   }
   if (version === migrations.length) return;

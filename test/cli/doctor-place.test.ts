@@ -1,5 +1,7 @@
 import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { createDoctor, loadConfig, runChecks } from "../../src/app.ts";
 import { NODE_AT_LEAST, checkNode } from "../../src/flows/doctor-local.ts";
@@ -25,6 +27,11 @@ describe("Node.js", () => {
   });
 });
 
+function makeDatabase(directory: string): DatabaseSync {
+  mkdirSync(directory, { mode: 0o700 });
+  return new DatabaseSync(join(directory, "bridge.db"));
+}
+
 describe("the data directory", () => {
   const at = (env: Record<string, string>): string => env["BRIDGE_DATA_DIR"] ?? "";
 
@@ -40,6 +47,31 @@ describe("the data directory", () => {
   it("that is a file", async () => {
     const { env } = await surroundings();
     writeFileSync(at(env), "");
+    expect((await examine(env, "--offline")).of("data_dir")).toEqual(["error data_dir_unusable"]);
+  });
+
+  it("of a newer release", async () => {
+    const { env } = await surroundings();
+    const db = makeDatabase(at(env));
+    db.exec("PRAGMA user_version = 999");
+    db.close();
+    const { of, findings } = await examine(env, "--offline");
+    expect(of("data_dir")).toEqual(["error schema_newer"]);
+    expect(findings.find(({ code }) => code === "schema_newer")?.mend).toContain("backup.db");
+  });
+
+  it("of an older release is nothing to mend: a start does it", async () => {
+    const { env } = await surroundings();
+    const db = makeDatabase(at(env));
+    db.exec("PRAGMA user_version = 1");
+    db.close();
+    expect((await examine(env, "--offline")).of("data_dir")).toEqual(["ok ok"]);
+  });
+
+  it("with a database that cannot be read", async () => {
+    const { env } = await surroundings();
+    mkdirSync(at(env), { mode: 0o700 });
+    writeFileSync(join(at(env), "bridge.db"), "no database at all ".repeat(500));
     expect((await examine(env, "--offline")).of("data_dir")).toEqual(["error data_dir_unusable"]);
   });
 
