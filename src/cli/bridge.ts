@@ -109,7 +109,7 @@ export class BridgeApi {
     const at = this.url === "" ? "" : ` at ${this.url}`;
     return new BridgeAway(`no bridge answers${at}: ${why}`, {
       cause,
-      mend: "start it: dingtalk-bridge start; or name its port: --port 8790",
+      mend: "start it: dingtalk-bridge start (just started, it takes some seconds); or name its port: --port 8790",
     });
   }
 }
