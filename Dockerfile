@@ -27,8 +27,8 @@ ENV NODE_ENV=production \
     BRIDGE_DATA_DIR=/data
 WORKDIR /app
 # A named volume takes owner and mode from here; a directory of the host must belong to uid 1000.
+# The command as everything that the bridge says calls it: docker compose exec bridge dingtalk-bridge doctor.
 RUN install -d -o node -g node -m 0700 /data \
- # As everything that the bridge says calls it: docker compose exec bridge dingtalk-bridge doctor.
  && printf '#!/bin/sh\nexec node /app/dist/bin.js "$@"\n' > /usr/local/bin/dingtalk-bridge && chmod 0755 /usr/local/bin/dingtalk-bridge
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY package.json LICENSE ./

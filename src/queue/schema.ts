@@ -217,7 +217,7 @@ export const MIGRATIONS: readonly string[] = [
 export const SCHEMA_VERSION = MIGRATIONS.length;
 /** What to do with a data directory of a newer release. */
 export const BACK =
-  "install the newer release again; or go back to the copy that the upgrade made there, bridge.schema-N.backup.db: docs/operations.md, Upgrade";
+  "install the newer release again, use another BRIDGE_DATA_DIR, or go back to the copy that the upgrade made there (bridge.schema-N.backup.db): docs/operations.md, Upgrade";
 
 /**
  * Brings the database to the last of `migrations`, each in a transaction of its own. `backup` is called before anything is changed in a database that holds data.
