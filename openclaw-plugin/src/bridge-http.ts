@@ -164,8 +164,10 @@ export function authorization(account: Account, userAgent: string): Record<strin
 
 /** The bridge's address without a password that somebody may have written into it. */
 export function shownUrl({ bridgeUrl }: Pick<Account, "bridgeUrl">): string {
-  return bridgeUrl.replace(/^(\w+:\/\/)[^/]*@/, "$1");
+  return withoutPassword(bridgeUrl);
 }
+
+const withoutPassword = (text: string): string => text.replaceAll(/(\w+:\/\/)[^/\s]*@/g, "$1");
 
 export function withTimeout(signal: AbortSignal | undefined, ms: number): AbortSignal {
   const timeout = AbortSignal.timeout(ms);
@@ -181,11 +183,11 @@ export async function readJson(response: Response): Promise<Json | undefined> {
   }
 }
 
-/** `fetch` says "fetch failed" and keeps the reason in `cause`. */
+/** `fetch` says "fetch failed" and keeps the reason in `cause`; an address with a password it refuses, and repeats it. */
 export function reasonOf(error: unknown): string {
   const cause: unknown = error instanceof Error ? (error.cause ?? error) : error;
-  if (cause instanceof Error) return "code" in cause && typeof cause.code === "string" ? cause.code : cause.message;
-  return String(cause);
+  if (!(cause instanceof Error)) return withoutPassword(String(cause));
+  return "code" in cause && typeof cause.code === "string" ? cause.code : withoutPassword(cause.message);
 }
 
 const textOr = (value: unknown, other: string): string => (typeof value === "string" ? value : other);

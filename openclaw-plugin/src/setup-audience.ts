@@ -1,5 +1,6 @@
 import type { OpenClawConfig } from "openclaw/plugin-sdk/channel-core";
-import { CHANNEL, accountSections, channelSection } from "./accounts.ts";
+import { CHANNEL, accountSections, channelSection, resolveAccount } from "./accounts.ts";
+import { ownersOf } from "./command-senders.ts";
 import { writeSetting } from "./setup-config.ts";
 import type { Audience } from "./setup-input.ts";
 
@@ -43,12 +44,6 @@ export function prepareFor(cfg: OpenClawConfig, accountId: string, choice: Audie
   );
 }
 
-/** DingTalk's own owners; those of other channels say nothing about people in DingTalk. */
-export function ownersIn(cfg: OpenClawConfig): string[] {
-  const owners: readonly unknown[] = cfg.commands?.ownerAllowFrom ?? [];
-  return owners.map(String).filter((owner) => owner.startsWith(`${CHANNEL}:`) || !owner.includes(":"));
-}
-
 export function hasRestrictedTools(cfg: OpenClawConfig): boolean {
   return RESTRICTED_PROFILES.includes(cfg.tools?.profile ?? "");
 }
@@ -74,14 +69,15 @@ function answerOneByOne(cfg: OpenClawConfig): Prepared {
   };
 }
 
-/** The owner may write as well, without a code. */
+/** The owner may write as well, without a code; where everybody may, a list would keep the others out. */
 function makeOwner(accountId: string, owner: string) {
   return (cfg: OpenClawConfig): Prepared => {
     if (owner === "") return { cfg, lines: [] };
     const ownerAllowFrom = withEntry(cfg.commands?.ownerAllowFrom, `${CHANNEL}:${owner}`);
+    const next = { ...cfg, commands: { ...cfg.commands, ownerAllowFrom } };
+    if (resolveAccount(cfg, accountId, {}).allowFrom.includes("*")) return { cfg: next, lines: [] };
     const section = channelSection(cfg);
     const admitted = accountSections(section)[accountId]?.["allowFrom"] ?? section["allowFrom"];
-    const next = { ...cfg, commands: { ...cfg.commands, ownerAllowFrom } };
     return { cfg: writeSetting(next, accountId, "allowFrom", withEntry(admitted, owner)), lines: [] };
   };
 }
@@ -124,7 +120,7 @@ function groups(accountId: string, policy: "open" | "allowlist") {
 }
 
 function sayOwner(cfg: OpenClawConfig): Prepared {
-  const owners = ownersIn(cfg);
+  const owners = ownersOf(cfg);
   if (owners.length > 0) {
     return {
       cfg,

@@ -1,6 +1,6 @@
 import type { OpenClawConfig } from "openclaw/plugin-sdk/channel-core";
 import type { Account } from "./accounts.ts";
-import { authorization, readJson, reasonOf, withTimeout } from "./bridge-http.ts";
+import { authorization, readJson, reasonOf, shownUrl, withTimeout } from "./bridge-http.ts";
 
 const WITHIN_MS = 5_000;
 const GATEWAY_PORT = 18_789;
@@ -31,7 +31,13 @@ export async function checkBridge(account: Account, userAgent: string): Promise<
 
 /** The end of the set-up: what is there, and the next command. The last line is the command that is still missing. */
 export function lastWords(cfg: OpenClawConfig, account: Account, check: BridgeCheck): string[] {
-  const at = account.bridgeUrl;
+  const at = shownUrl(account);
+  const { bridgeUrl } = account;
+  if (!URL.canParse(bridgeUrl)) {
+    return [
+      `The bridge's address ${JSON.stringify(at)} is not of the form http://<host>:<port>: correct channels.dingtalk.bridgeUrl or BRIDGE_PUBLIC_URL.`,
+    ];
+  }
   const next = "Write to the robot in DingTalk; openclaw channels status shows how it stands.";
   if (check.state === "there")
     return [`The bridge at ${at} is there${check.version ? `, version ${check.version}` : ""}.`, next];
@@ -46,7 +52,7 @@ export function lastWords(cfg: OpenClawConfig, account: Account, check: BridgeCh
       startCommand(cfg, account),
     ];
   }
-  const where = isLocal(at) ? "" : ` on ${new URL(at).hostname}`;
+  const where = isLocal(bridgeUrl) ? "" : ` on ${new URL(bridgeUrl).hostname}`;
   return [`No bridge answers at ${at} (${check.reason}). Start it${where}:`, startCommand(cfg, account)];
 }
 

@@ -46,7 +46,10 @@ export function writeAccount(cfg: OpenClawConfig, accountId: string, input: Setu
   return withSection(cfg, withOwn(shared, accountId, account));
 }
 
-/** Sets or, with `undefined`, removes one setting where it holds for the account: in the account when it stands there, else for all. */
+/**
+ * Sets or, with `undefined`, removes one setting where it holds for the account: in the account when it stands there, else for all. What
+ * stands nowhere yet is written for all only where the account is the only one.
+ */
 export function writeSetting(cfg: OpenClawConfig, accountId: string, key: string, value: unknown): OpenClawConfig {
   const section = channelSection(cfg);
   const own = accountSections(section)[accountId];
@@ -54,7 +57,8 @@ export function writeSetting(cfg: OpenClawConfig, accountId: string, key: string
     const { [key]: _removed, ...rest } = target;
     return value === undefined ? rest : { ...rest, [key]: value };
   };
-  if (own && key in own) return withSection(cfg, withOwn(section, accountId, change(own)));
+  const isOwn = own && (key in own || (value !== undefined && !(key in section) && hasOthers(section, accountId)));
+  if (isOwn) return withSection(cfg, withOwn(section, accountId, change(own)));
   return withSection(cfg, change(section));
 }
 

@@ -9,7 +9,8 @@ import {
   listAccountIds,
   resolveAccount,
 } from "./accounts.ts";
-import { type Prepared, hasRestrictedTools, ownersIn, prepareFor } from "./setup-audience.ts";
+import { ownersOf } from "./command-senders.ts";
+import { type Prepared, hasRestrictedTools, prepareFor } from "./setup-audience.ts";
 import { checkBridge, lastWords } from "./setup-check.ts";
 import { setupAccountId, writeAccount, writeSetting } from "./setup-config.ts";
 import type { SetupOptions } from "./setup-flags.ts";
@@ -184,7 +185,7 @@ async function askAudience(prompter: Prompter, cfg: OpenClawConfig, accountId: s
   });
   if (audience === "me") return prepareFor(cfg, accountId, { audience, owner: "", restrictTools: false });
   const owner =
-    ownersIn(cfg).length > 0
+    ownersOf(cfg).length > 0
       ? ""
       : await prompter.text({
           message: "Your own DingTalk user id (staffId), which makes you the owner; empty: later",

@@ -100,3 +100,16 @@ test("a problem document of the bridge ends it", async () => {
   expect(error).toMatchObject({ status: 422, code: "no_route" });
   expect(calls).toHaveLength(1);
 });
+
+test("a password that somebody wrote into the address is in no line and no error", async () => {
+  const settings = { appKey: "k", appSecret: "s", bridgeUrl: "http://me:word-of-mine@127.0.0.1:9" };
+  const one = resolveAccount({ channels: { dingtalk: settings } }, "default", {});
+  const message = { to: "user:staff001", content: { type: "text", text: "hi" } } as const;
+  const error = await sendMessage(
+    { account: one, userAgent: "test", log, patienceMs: 600 },
+    { message, key: "main:m1/run/0" },
+  ).catch(String);
+
+  expect(lines).toEqual([expect.stringContaining("includes credentials: http://127.0.0.1:9")]);
+  expect([...lines, error].join()).not.toContain("word-of-mine");
+});

@@ -165,6 +165,25 @@ describe("for whom", () => {
     ]);
   });
 
+  test("an owner is not put on a list that would keep everybody else out", () => {
+    const everybody = config({ enabled: true, dmPolicy: "open", accounts: { main: ONE } });
+    const { cfg } = prepareFor(everybody, "main", { ...team, owner: "staff001" });
+    expect(resolveAccount(cfg, "main", {}).allowFrom).toEqual(["*"]);
+    expect(cfg.commands).toEqual({ ownerAllowFrom: ["dingtalk:staff001"] });
+  });
+
+  test("the account alone: what holds for the others stays", () => {
+    const own = config({ accounts: { main: { ...ONE, dmPolicy: "open" }, second: { ...TWO, dmPolicy: "pairing" } } });
+    const { cfg } = prepareFor(own, "second", { ...team, owner: "s1" });
+    expect(resolveAccount(cfg, "main", {})).toMatchObject({ groupPolicy: "open", allowFrom: ["*"] });
+    expect(resolveAccount(cfg, "second", {})).toMatchObject({ groupPolicy: "allowlist", allowFrom: ["s1"] });
+  });
+
+  test("* makes nobody an owner", () => {
+    const { lines } = prepareFor({ ...first, commands: { ownerAllowFrom: ["*"] } }, "main", team);
+    expect(lines.at(-1)).toMatch(/^Nobody in DingTalk is owner yet: put /);
+  });
+
   test("one person: only groups stay out", () => {
     const { cfg } = prepareFor(first, "main", { ...team, audience: "me" });
     expect(cfg).toEqual(writeSetting(first, "main", "groupPolicy", "allowlist"));
@@ -186,8 +205,17 @@ describe("the last words", () => {
     expect(words(other)).toBe("BRIDGE_GATEWAY_URL=http://127.0.0.1:1234 npx dingtalk-bridge start --port 9000");
   });
 
+  test("come also where the address is none", () => {
+    const cfg = config({ accounts: { main: ONE } });
+    const account = resolveAccount(cfg, "main", { BRIDGE_PUBLIC_URL: "127.0.0.1:8790" });
+    expect(lastWords(cfg, account, away)).toEqual([
+      'The bridge\'s address "127.0.0.1:8790" is not of the form http://<host>:<port>: correct channels.dingtalk.bridgeUrl or BRIDGE_PUBLIC_URL.',
+    ]);
+  });
+
   test("name no secret", () => {
-    const cfg = writeAccount({}, "main", { ...ONE, bridgeToken: "a-token-of-sixteen" });
+    const bridgeUrl = "http://me:secret-one@127.0.0.1:8790";
+    const cfg = writeAccount({}, "main", { ...ONE, bridgeUrl, bridgeToken: "a-token-of-sixteen" });
     const account = resolveAccount(cfg, "main", {});
     for (const check of [
       away,
