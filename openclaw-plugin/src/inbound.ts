@@ -9,6 +9,7 @@ import { withGroupAgent } from "./groups.ts";
 import type { Delivery, Hub } from "./hub.ts";
 import type { Entry } from "./ledger.ts";
 import type { Mailbox } from "./mailbox.ts";
+import { Order } from "./order.ts";
 import { askForPairing } from "./pairing.ts";
 import type { PairingWatch } from "./pairing-watch.ts";
 import { loadStopWords } from "./stop-words.ts";
@@ -35,7 +36,7 @@ export interface TurnsContext {
  * not wait either, and takes back what of his OpenClaw has not begun.
  */
 export async function runTurns(context: TurnsContext, mailbox: Mailbox<Delivery>, signal: AbortSignal): Promise<void> {
-  const last = new Map<string, Entry>();
+  const order = new Order();
   const isStop = await loadStopWords();
   for await (const delivery of mailbox) {
     const { entry, envelope } = delivery;
@@ -44,13 +45,11 @@ export async function runTurns(context: TurnsContext, mailbox: Mailbox<Delivery>
     const conversation = envelope.message.conversation.id;
     const stops = isStop(envelope.message.text);
     if (stops) context.hub.ledger.stop(entry);
-    const before = stops ? undefined : last.get(conversation);
-    last.set(conversation, entry);
+    const before = order.enter(conversation, entry, stops);
     const turn = async (own: Entry): Promise<void> => {
-      await before?.first;
+      await before;
       if (signal.aborted) own.note({ kind: "failed", reason: "the channel stopped" });
       else if (!own.stopped.aborted) await runTurn(context, { envelope, entry: own, stops, decisions });
-      if (last.get(conversation) === entry) last.delete(conversation);
     };
     // Owned by its entry: whatever happens to the turn ends in `note`, and the bridge hears of it.
     const lane = `${context.accountId} ${conversation}`;
