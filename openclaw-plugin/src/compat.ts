@@ -8,6 +8,7 @@ export const OLDEST_OPENCLAW = "2026.6.11";
 /** What the plugin takes from the runtime that OpenClaw gives it, wherever a turn goes. */
 const NEEDED = [
   "config.current",
+  "state.resolveStateDir",
   "channel.routing.resolveAgentRoute",
   "channel.inbound.run",
   "channel.inbound.buildContext",

@@ -1,5 +1,5 @@
 import type { ChannelPlugin, OpenClawConfig } from "openclaw/plugin-sdk/channel-core";
-import { type Environment, isConfigured, resolveAccount } from "./accounts.ts";
+import { type Environment, MAIN_ACCOUNT, isConfigured, resolveAccount } from "./accounts.ts";
 import { prepareFor } from "./setup-audience.ts";
 import { checkBridge, lastWords } from "./setup-check.ts";
 import { setupAccountId, writeAccount } from "./setup-config.ts";
@@ -49,5 +49,8 @@ function missing(cfg: OpenClawConfig, accountId: string, env: Environment): stri
   if (isConfigured(account)) return undefined;
   if (account.credentialsProblem) return `channels.dingtalk: ${account.credentialsProblem}`;
   const fields = [account.appKey ? "" : "--app-key", account.appSecret ? "" : "--app-secret"].filter(Boolean);
-  return `Account ${accountId} has no ${fields.join(" and no ")}: both are on open-dev.dingtalk.com > your app > 凭证与基础信息. Or set DINGTALK_APP_KEY and DINGTALK_APP_SECRET and use --use-env.`;
+  // The environment's are the main account's.
+  const orElse =
+    account.bridgeAccount === MAIN_ACCOUNT ? " Or set DINGTALK_APP_KEY and DINGTALK_APP_SECRET and use --use-env." : "";
+  return `Account ${accountId} has no ${fields.join(" and no ")}: both are on open-dev.dingtalk.com > your app > 凭证与基础信息.${orElse}`;
 }

@@ -59,6 +59,7 @@ export function problemOf(input: SetupInput): string | undefined {
     (owner === undefined ? undefined : ownerProblem(owner)) ??
     oneOf("dmPolicy", dmPolicy, DM_POLICIES) ??
     oneOf("audience", audience, ["me", "team"]) ??
+    (owner && audience !== "team" ? "--owner goes with --audience team." : undefined) ??
     (input.restrictTools && audience !== "team" ? "--restrict-tools goes with --audience team." : undefined)
   );
 }

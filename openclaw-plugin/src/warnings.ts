@@ -1,5 +1,5 @@
 import type { ChannelPlugin } from "openclaw/plugin-sdk/channel-core";
-import { type Account, CHANNEL } from "./accounts.ts";
+import { type Account, CHANNEL, DEFAULT_ACCOUNT } from "./accounts.ts";
 import { asReport, noCredentials } from "./probe.ts";
 import type { Snapshot } from "./status.ts";
 
@@ -21,11 +21,18 @@ function issuesOf(account: Snapshot): Issue[] {
   return [...problems.map(({ kind, message, mend }) => issue(accountId, kind, message, mend)), ...openDoor(account)];
 }
 
+/** `*` lets everybody in under any policy but `disabled`. Where a setting stands is not known here: in the account or for all. */
 function openDoor({ accountId, dmPolicy, allowFrom }: Snapshot): Issue[] {
-  if (dmPolicy !== "open" || !allowFrom?.includes("*")) return [];
-  const message = 'dmPolicy is "open": everybody who can find the robot in DingTalk may talk to the agent';
-  const mend = `run "openclaw config set channels.${CHANNEL}.dmPolicy pairing" to decide about each person`;
-  return [issue(accountId, "config", message, mend)];
+  if (dmPolicy === "disabled" || !allowFrom?.includes("*")) return [];
+  const everybody = "everybody who can find the robot in DingTalk may talk to the agent";
+  const or = (key: string): string =>
+    accountId === DEFAULT_ACCOUNT ? "" : `, or channels.${CHANNEL}.accounts.${accountId}.${key} where that is set`;
+  if (dmPolicy !== "open") {
+    const message = `allowFrom has "*": ${everybody}, dmPolicy "${dmPolicy}" or not`;
+    return [issue(accountId, "config", message, `take "*" out of channels.${CHANNEL}.allowFrom${or("allowFrom")}`)];
+  }
+  const mend = `run "openclaw config set channels.${CHANNEL}.dmPolicy pairing" to decide about each person${or("dmPolicy")}`;
+  return [issue(accountId, "config", `dmPolicy is "open": ${everybody}`, mend)];
 }
 
 function issue(accountId: string, kind: Issue["kind"], message: string, fix: string | undefined): Issue {

@@ -25,7 +25,13 @@ function runtime(version: string, { isNew }: { isNew: boolean }) {
     },
     reply: { dispatchReplyWithBufferedBlockDispatcher: nothing },
   };
-  const fake = { version, config: { current: nothing }, media: { loadWebMedia: nothing }, channel };
+  const fake = {
+    version,
+    config: { current: nothing },
+    state: { resolveStateDir: nothing },
+    media: { loadWebMedia: nothing },
+    channel,
+  };
   return { fake, runs, host: fake as unknown as PluginRuntime };
 }
 const older = runtime("2026.6.11", { isNew: false });

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { resolveAccount } from "../src/accounts.ts";
 import { prepareFor } from "../src/setup-audience.ts";
 import { lastWords } from "../src/setup-check.ts";
+import { createSetup } from "../src/setup-flags.ts";
 import { deleteAccount, setAccountEnabled, setupAccountId, writeAccount, writeSetting } from "../src/setup-config.ts";
 import {
   accountIdProblem,
@@ -30,11 +31,21 @@ describe("what is told", () => {
     [{ bridgeToken: "short" }, /shorter than 16 characters/],
     [{ owner: "*" }, /one DingTalk user id/],
     [{ restrictTools: true }, /--audience team/],
+    [{ owner: "staff001" }, /^--owner goes with --audience team/],
+    [{ owner: "staff001", audience: "me" }, /^--owner goes with --audience team/],
+    [{ owner: "staff001", audience: "team" }, undefined],
     [{ ...ONE, bridgeUrl: "", bridgeToken: "", owner: "" }, undefined],
   ] as const)("%j", ([told, problem]) => {
     const said = problemOf(readSetupInput(told));
     if (problem) expect(said).toMatch(problem);
     else expect(said).toBeUndefined();
+  });
+
+  test("the environment is offered to the main account alone: it is nobody else's", () => {
+    const { validateInput } = createSetup({ env: {}, userAgent: "test" });
+    const missing = (accountId: string) => validateInput?.({ cfg: {}, accountId, input: {} });
+    expect(missing("main")).toMatch(/no --app-key and no --app-secret: .*--use-env\.$/);
+    expect(missing("second")).toMatch(/no --app-key and no --app-secret: .*凭证与基础信息\.$/);
   });
 
   test("no problem repeats a secret", () => {

@@ -122,6 +122,29 @@ test("warnings: each problem with its mend, an open door, an account without cre
     },
   ]);
   expect(collectStatusIssues([shown({ dmPolicy: "pairing" }, GOOD)])).toEqual([]);
+  expect(collectStatusIssues([shown({ dmPolicy: "pairing", allowFrom: ["*"] }, GOOD)])).toEqual([
+    {
+      channel: "dingtalk",
+      accountId: "default",
+      kind: "config",
+      message:
+        'allowFrom has "*": everybody who can find the robot in DingTalk may talk to the agent, dmPolicy "pairing" or not',
+      fix: 'take "*" out of channels.dingtalk.allowFrom',
+    },
+  ]);
+  expect(collectStatusIssues([shown({ dmPolicy: "disabled", allowFrom: ["*"] }, GOOD)])).toEqual([]);
+  const main = resolveAccount(
+    { channels: { dingtalk: { accounts: { main: { appKey: "k", appSecret: "s", dmPolicy: "open" } } } } },
+    "main",
+    {},
+  );
+  expect(collectStatusIssues([snapshotOf(main)])).toMatchObject([
+    {
+      fix: expect.stringMatching(
+        /channels\.dingtalk\.dmPolicy pairing".* or channels\.dingtalk\.accounts\.main\.dmPolicy/,
+      ),
+    },
+  ]);
   expect(collectStatusIssues([shown({ dmPolicy: "open", allowFrom: ["staff001"] }, GOOD)])).toEqual([]);
   expect(collectStatusIssues([shown({ enabled: false }, bad("token"))])).toEqual([]);
   expect(collectStatusIssues([snapshotOf(account({ appSecret: "" }))])).toMatchObject([
