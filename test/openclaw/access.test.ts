@@ -181,7 +181,7 @@ describe("access, with a real OpenClaw gateway", () => {
   });
 
   describe("a session for all", () => {
-    test("is said in the log and in the status, with the command that ends it", async () => {
+    test("is said in the log, in the status and by the doctor, with the command that ends it", async () => {
       await ask("staff001", "mine");
       await answered("mine");
       expect(model.requests.at(-1)?.context).toContain("say second");
@@ -189,6 +189,8 @@ describe("access, with a real OpenClaw gateway", () => {
       expect(logLines("direct messages of several people share one session")).toHaveLength(1);
       const status = await gateway.cli("channels", "status");
       expect(status).toContain("openclaw config set session.dmScope per-channel-peer");
+      const doctor = (await gateway.cli("doctor", "--non-interactive")).replaceAll(/[│\s]+/g, " ");
+      expect(doctor).toContain("openclaw config set session.dmScope per-channel-peer");
     });
 
     test("ended, everybody has a session, and the status is silent", async () => {

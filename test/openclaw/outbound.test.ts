@@ -1,6 +1,10 @@
+import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from "vitest";
+import { deriveToken } from "../../src/domain/account.ts";
 import { type DingtalkSimulator, startDingtalkSimulator } from "../../src/sandbox/dingtalk-simulator.ts";
 import { Bridge } from "./support/bridge.ts";
 import { type Said, saidIn } from "./support/chat.ts";
@@ -255,6 +259,28 @@ describe("sending and status with a real OpenClaw gateway", () => {
     await setBridge({ bridgeToken: undefined, ...settings() });
     expect(lastLine()).toMatch(/: unreachable: /);
     expect(lastLine()).toMatch(words);
+  });
+
+  test("a bridge of another contract is named, and one that calls is refused", async () => {
+    const other = createServer((_, res) => res.writeHead(200, { "x-bridge-contract": "2" }).end("{}")).listen(0);
+    try {
+      await once(other, "listening");
+      await setBridge({ bridgeUrl: `http://127.0.0.1:${(other.address() as AddressInfo).port}` });
+      expect(lastLine()).toMatch(
+        /degraded: the bridge speaks contract "2", this plugin 1; install the plugin that came/,
+      );
+    } finally {
+      other.close();
+    }
+    const headers = {
+      authorization: `Bearer ${deriveToken(APP.appKey, APP.appSecret)}`,
+      "x-bridge-contract": "2",
+    };
+    const answer = await fetch(`${gateway.url}/dingtalk/events`, { method: "POST", headers, body: "{}" });
+    expect([answer.status, await answer.json()]).toEqual([
+      400,
+      expect.objectContaining({ code: "unsupported_version", detail: expect.stringContaining("plugins install") }),
+    ]);
   });
 
   test("a bridge that is away is told to the sender, in the status and in the log", async () => {
