@@ -11,7 +11,12 @@ const PATIENCE_MS = 10_000;
  * next message waits for it.
  */
 export class Settling {
+  readonly #patienceMs: number;
   #last: Promise<unknown> = Promise.resolve();
+
+  constructor(patienceMs = PATIENCE_MS) {
+    this.#patienceMs = patienceMs;
+  }
 
   /** Returns what it gets. */
   during<T>(answer: Promise<T>): Promise<T> {
@@ -23,7 +28,7 @@ export class Settling {
   /** Resolves when nothing is on its way, or it takes too long. Never rejects. */
   async settled(): Promise<void> {
     const patience = new AbortController();
-    const tooLong = delay(PATIENCE_MS, undefined, { ref: false, signal: patience.signal }).catch(() => undefined);
+    const tooLong = delay(this.#patienceMs, undefined, { ref: false, signal: patience.signal }).catch(() => undefined);
     await Promise.race([this.#last, tooLong]);
     patience.abort();
   }

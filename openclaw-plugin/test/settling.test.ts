@@ -24,6 +24,14 @@ describe("answers on their way", () => {
     expect(log).toEqual(["first arrived", "second failed", "next message"]);
   });
 
+  it("hold it no longer than patience lasts, whatever else is on its way", async () => {
+    const settling = new Settling(20);
+    void settling.during(new Promise<never>(() => undefined));
+    await expect(settling.settled()).resolves.toBeUndefined();
+    await settling.during(Promise.resolve());
+    await expect(settling.settled()).resolves.toBeUndefined();
+  });
+
   it("hold nothing when there are none", async () => {
     await expect(new Settling().settled()).resolves.toBeUndefined();
   });

@@ -10,7 +10,8 @@ import { saidIn } from "./support/chat.ts";
 import { Gateway } from "./support/gateway.ts";
 import { ModelServer } from "./support/model-server.ts";
 import { freePort } from "./support/ports.ts";
-import { DOWN, ENTER, type Terminal } from "./support/terminal.ts";
+import { release, releases } from "./support/release.ts";
+import { CANCEL, DOWN, ENTER, type Terminal } from "./support/terminal.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const APP = { appKey: "dingSetup1", appSecret: "secret-of-setup-1" };
@@ -122,6 +123,17 @@ describe("setting DingTalk up in a real OpenClaw", () => {
     await sim.say({ from: "staff001", text: "say environment" });
     await expect.poll(texts, SOON).toContain("echo environment");
     expect(await handshake()).toMatchObject({ accounts: [{ id: "main", appKey: APP.appKey, dmPolicy: "pairing" }] });
+  });
+
+  // The questions are OpenClaw's, in the words of the newest one.
+  const isNewest = release().version === releases()[0]?.version;
+  test.runIf(isNewest)("DingTalk is in the list of channels that can be added", async () => {
+    showLogs();
+    terminal = gateway.terminal("channels", "add");
+    await terminal.answer("Set up a chat channel now?", ENTER);
+    await terminal.answer("Select a channel", "", 20_000);
+    await terminal.answer("DingTalk (dingtalk-bridge)", CANCEL, 20_000);
+    await terminal.end();
   });
 
   test("the wizard asks for everything, hides the secret and writes what suits a team", async () => {

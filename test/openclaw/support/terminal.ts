@@ -4,6 +4,7 @@ import { stripVTControlCharacters } from "node:util";
 
 export const DOWN = "\u001B[B";
 export const ENTER = "\r";
+export const CANCEL = "\u0003";
 
 /** A program in a terminal of its own (`script` of util-linux), and a person before it who reads and types. */
 export class Terminal {
