@@ -1,6 +1,7 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { parseEnv } from "node:util";
 import type { Findings } from "./config-problems.ts";
+import { NO_FILE, isReadable } from "./config-sources.ts";
 import { listSettings } from "./config-schema.ts";
 import { ACCOUNT_FIELDS, FILE_VARIABLES } from "./config-variables.ts";
 
@@ -32,6 +33,10 @@ export function withEnvFile(env: Env, path: string, findings: Findings): Env {
 
 function read(path: string, { problems }: Findings): Record<string, string | undefined> | undefined {
   try {
+    if (!isReadable(path) && !statSync(path).isDirectory()) {
+      problems.push({ setting: path, problem: NO_FILE, mend: "Put a file there, or move it away." });
+      return undefined;
+    }
     return parseEnv(readFileSync(path, "utf8").replace(/^\uFEFF/, ""));
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : undefined;

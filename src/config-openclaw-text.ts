@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { parseEnv } from "node:util";
 import { type Section, isSection, own } from "./config-file.ts";
 import type { ConfigProblem } from "./config-problems.ts";
+import { isReadable } from "./config-sources.ts";
 
 export const WAY_OUT =
   "Write the value or ${VARIABLE} there, or give the bridge the credentials itself: DINGTALK_APP_KEY and DINGTALK_APP_SECRET, or BRIDGE_CONFIG for several accounts.";
@@ -36,7 +37,7 @@ const filled = (text: string | undefined): string | undefined => (text === "" ? 
 /** Nothing where there is no such file, or where it is not for the bridge to read: what it lacks is named by its variable. */
 function readDotenv(path: string): NodeJS.Dict<string> {
   try {
-    return parseEnv(readFileSync(path, "utf8"));
+    return isReadable(path) ? parseEnv(readFileSync(path, "utf8")) : {};
   } catch {
     return {};
   }

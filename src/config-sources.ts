@@ -29,6 +29,8 @@ interface Variable {
 }
 
 const MAX_SECRET_BYTES = 64 * 1024;
+const HANDED_OVER = /^\/(dev\/(fd\/\d+|stdin)|proc\/self\/fd\/\d+)$/;
+export const NO_FILE = "is no file";
 
 export function presentVariables(env: Readonly<Record<string, string | undefined>>): Map<string, string> {
   const present = Object.entries(env).map(([name, value]) => [name, value?.trim() ?? ""] as const);
@@ -104,12 +106,20 @@ function quotePath(path: string): string {
   return /^(~?\/|\.{1,2}\/|[A-Za-z]:\\)|\.json5?$/.test(path) ? ` ${JSON.stringify(path)}` : "";
 }
 
+/**
+ * Whether reading `path` comes to an end. A named pipe without a writer is waited for, and meanwhile no signal is heard, at a start as at
+ * a SIGHUP (seen); a device could be read for ever. A pipe that the shell hands over (`<(…)`, `|`) has its writer already. Throws as
+ * `stat` does.
+ */
+export function isReadable(path: string): boolean {
+  const stat = statSync(path);
+  return stat.isFile() || (stat.isFIFO() && HANDED_OVER.test(path));
+}
+
 function readSecretFile(path: string): string | { problem: string } {
   try {
-    const stat = statSync(path);
-    // A pipe is what a shell's <(…) gives; a device could be read for ever.
-    if (!stat.isFile() && !stat.isFIFO()) return { problem: "is no file" };
-    if (stat.size > MAX_SECRET_BYTES) return { problem: "is too large for a secret" };
+    if (!isReadable(path)) return { problem: NO_FILE };
+    if (statSync(path).size > MAX_SECRET_BYTES) return { problem: "is too large for a secret" };
     const text = readFileSync(path, "utf8").trim();
     return text === "" ? { problem: "is empty" } : text;
   } catch (error) {
@@ -120,14 +130,17 @@ function readSecretFile(path: string): string | { problem: string } {
 /** The text of the file that a setting names, or the problem. */
 export function readSettingsFile(named: Text, reading: Reading): { path: string; text: string } | ConfigProblem {
   const path = locate(named.value, reading);
+  const wrong = (problem: string): ConfigProblem => ({
+    setting: named.source,
+    problem: `names a file${quotePath(named.value)} that ${problem}`,
+    mend: "Give the path of a readable JSON5 file.",
+  });
   try {
+    // A directory says so itself.
+    if (!isReadable(path) && !statSync(path).isDirectory()) return wrong(NO_FILE);
     return { path, text: readFileSync(path, "utf8").replace(/^\uFEFF/, "") };
   } catch (error) {
-    return {
-      setting: named.source,
-      problem: `names a file${quotePath(named.value)} that ${fileTrouble(error)}`,
-      mend: "Give the path of a readable JSON5 file.",
-    };
+    return wrong(fileTrouble(error));
   }
 }
 

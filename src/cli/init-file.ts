@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { parseEnv } from "node:util";
 import { coerceError } from "../domain/errors.ts";
 import { CommandError } from "./command.ts";
@@ -23,6 +23,8 @@ export const namesOf = (field: keyof Credentials): string[] => NAMES[field].flat
 /** Text of the env file, "" where there is none. Throws CommandError. */
 export function readEnvText(path: string): string {
   try {
+    // A pipe would be waited for.
+    if (existsSync(path) && !statSync(path).isFile()) throw new Error("it is no file");
     return existsSync(path) ? readFileSync(path, "utf8") : "";
   } catch (thrown) {
     throw new CommandError(`${path} cannot be read: ${coerceError(thrown).message}`, {

@@ -1,4 +1,6 @@
+import { execFileSync, spawnSync } from "node:child_process";
 import { chmodSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { listSettings } from "../../src/config-schema.ts";
 import { ACCOUNT_FIELDS } from "../../src/config-variables.ts";
@@ -81,6 +83,53 @@ test.each([
   expect(place.complaints(config("./nowhere"))).toEqual([
     `${key} (in ./c.json5) names a file "./nowhere" that does not exist`,
   ]);
+});
+
+describe("a pipe", () => {
+  // In a process of its own: what waits for a writer hears nothing, not even the end of this test's patience.
+  const load = (env: Record<string, string>, script: string) => {
+    const source = new URL("../../src/main.ts", import.meta.url).pathname;
+    const { stdout, stderr, status } = spawnSync("bash", ["-c", script, "bash", process.execPath, source], {
+      env: { PATH: process.env["PATH"], HOME: "/nonexistent", ...env },
+      encoding: "utf8",
+      timeout: 20_000,
+      killSignal: "SIGKILL",
+    });
+    return { said: stdout + stderr, status };
+  };
+  const CHECK = 'exec "$1" "$2" config --check';
+
+  test.each([
+    ["DINGTALK_APP_SECRET_FILE", "DINGTALK_APP_SECRET_FILE names a file"],
+    ["BRIDGE_CONFIG", "BRIDGE_CONFIG names a file"],
+    ["OPENCLAW_CONFIG", "OPENCLAW_CONFIG names a file"],
+  ])("with a name is not waited for: %s", (name, said) => {
+    using place = new Place();
+    const pipe = join(place.dir, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    const found = load({ ...(name === "BRIDGE_CONFIG" ? CREDENTIALS : others("appSecret")), [name]: pipe }, CHECK);
+    expect(found.status).toBe(78);
+    expect(found.said).toContain(`${said} "${pipe}" that is no file`);
+  });
+
+  test("as .env is not waited for", () => {
+    using place = new Place();
+    execFileSync("mkfifo", [join(place.dir, ".env")]);
+    for (const command of ["config --check", "init --app-key x --app-secret-stdin < /dev/null"]) {
+      const found = load({ ...CREDENTIALS, PLACE: place.dir }, `cd "$PLACE" && exec "$1" "$2" ${command}`);
+      expect(found.said).toMatch(/\.env (is|cannot be read: it is) no file/);
+    }
+  });
+
+  test.each([
+    ["DINGTALK_APP_SECRET_FILE=<(echo $WORD) ", ""],
+    ["echo $WORD | DINGTALK_APP_SECRET_FILE=/dev/stdin ", ""],
+    ["DINGTALK_APP_SECRET_FILE=/dev/stdin ", ' <<< "$WORD"'],
+  ])("that the shell hands over is read: %s…%s", (before, after) => {
+    const env = { ...others("appSecret"), WORD: APP_SECRET };
+    const found = load(env, `${before}"$1" "$2" config --check${after}`);
+    expect(found).toMatchObject({ status: 0, said: expect.stringContaining("The settings can be used") as string });
+  });
 });
 
 // The superuser may read everything.
