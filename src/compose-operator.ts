@@ -8,6 +8,7 @@ import type { Clock } from "./ops/clock.ts";
 import { DataDirectoryLock } from "./ops/lock.ts";
 import { type Logger, createLogger } from "./ops/logger.ts";
 import { createMetrics } from "./ops/metrics.ts";
+import { hasDatabase } from "./queue/read-only.ts";
 import { SqliteStore } from "./queue/sqlite-store.ts";
 import type { QueueName } from "./queue/store.ts";
 
@@ -30,14 +31,15 @@ export function buildOperator(wiring: {
 }
 
 /**
- * Erases in a data directory that no bridge uses. Throws BridgeError `data_dir_locked` when one does, `not_finished`, and what
- * opening the store throws.
+ * Erases in a data directory that no bridge uses; undefined when there is no database, and none is made. Throws BridgeError
+ * `data_dir_locked` when a bridge does use it, `not_finished`, and what opening the store throws.
  */
 export async function eraseStored(
   config: Pick<Config, "dataDir">,
   request: { kind: "user" | "conversation"; id: string; account: string | undefined; openToo: boolean },
-): Promise<ErasureReport> {
+): Promise<ErasureReport | undefined> {
   const { kind, id, account, openToo } = request;
+  if (!hasDatabase(config.dataDir)) return undefined;
   const logger = createLogger({ level: "silent", version: "" });
   const lock = new DataDirectoryLock(config.dataDir);
   try {

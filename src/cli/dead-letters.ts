@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { BridgeApi, BridgeAway, type Caller } from "./bridge.ts";
 import { type CliCommand, type CommandContext, CommandError, EXIT, UsageError } from "./command.ts";
 import { type SettingsOptions, addSettingsOptions, loadSettings } from "./settings.ts";
-import { reading } from "./store.ts";
+import { noDatabase, reading } from "./store.ts";
 import { oneLine, table } from "./table.ts";
 
 interface Filter extends SettingsOptions {
@@ -171,8 +171,9 @@ async function allOf(context: CommandContext, options: Filter): Promise<{ letter
   } catch (error) {
     if (!(error instanceof BridgeAway)) throw error;
     const stored = reading(config.dataDir, () => storedDeadLetters(config));
+    if (!stored) throw noDatabase(config.dataDir);
     context.stderr.write(`${error.message}; reading ${config.dataDir}\n`);
-    return { letters: filtered(stored ?? [], options), from: config.dataDir };
+    return { letters: filtered(stored, options), from: config.dataDir };
   }
 }
 

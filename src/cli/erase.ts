@@ -1,8 +1,9 @@
-import { BridgeError, type Config, type ErasureReport, eraseStored } from "../app.ts";
+import { BridgeError, type Config, type ErasureReport, eraseStored, storedTraces } from "../app.ts";
 import { setTimeout } from "node:timers/promises";
 import { type ApiAnswer, BridgeApi, BridgeAway, type Caller } from "./bridge.ts";
 import { type CliCommand, type CommandContext, CommandError, EXIT, UsageError } from "./command.ts";
 import { type SettingsOptions, addSettingsOptions, loadSettings } from "./settings.ts";
+import { noDatabase } from "./store.ts";
 
 interface Options extends SettingsOptions {
   user?: string;
@@ -46,11 +47,15 @@ export const eraseCommand: CliCommand<Options> = {
   async run({ context, options }) {
     const request = requestOf(options);
     const { config } = loadSettings(context, options);
-    const reports = await withPatience(context, request, () => erase(context, config, request));
-    const report = reports.reduce(sum);
+    const done = new Map<string, ErasureReport>();
+    const byBridge = await withPatience(context, request, () => erase(context, config, request, done));
+    const report = {
+      ...[...done.values()].reduce(sum),
+      notServed: byBridge ? notServed(config, request) : [],
+    };
     if (options.json) context.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
     else context.stdout.write(textOf(report));
-    return report.left === 0 && report.compacted ? EXIT.ok : EXIT.failed;
+    return report.left === 0 && report.compacted && report.notServed.length === 0 ? EXIT.ok : EXIT.failed;
   },
 };
 
@@ -63,16 +68,44 @@ function requestOf({ user, conversation, account, openToo = false }: Options): R
   return { kind: user === undefined ? "conversation" : "user", id, account, openToo };
 }
 
-/** By the running bridge, account by account; on the data directory where none answers. */
-async function erase(context: CommandContext, config: Config, request: Request): Promise<ErasureReport[]> {
+/**
+ * By the running bridge, account by account; on the data directory where none answers, and false then. `done` gets what it came to, and
+ * is not done again when some accounts have to be asked once more.
+ */
+async function erase(
+  context: CommandContext,
+  config: Config,
+  request: Request,
+  done: Map<string, ErasureReport>,
+): Promise<boolean> {
   const api = new BridgeApi(config, context.signal);
-  const reports: ErasureReport[] = [];
   try {
-    for (const caller of api.callers(request.account)) reports.push(await byBridge(api, caller, request));
-    return reports;
+    for (const caller of api.callers(request.account)) {
+      const { account: name = "" } = caller;
+      if (!done.has(name)) done.set(name, await byBridge(api, caller, request));
+    }
+    return true;
   } catch (error) {
-    if (!(error instanceof BridgeAway) || reports.length > 0) throw error;
-    return [await byHand(config, request, error)];
+    if (error instanceof NotFinished && done.size > 0) {
+      throw new NotFinished(`${error.message}; of ${[...done.keys()].join(", ")} all is erased`, { mend: error.mend });
+    }
+    if (!(error instanceof BridgeAway) || done.size > 0) throw error;
+    done.set("", await byHand(config, request, error));
+    return false;
+  }
+}
+
+/** Accounts with messages of theirs that no token of these settings speaks for: they wait until they are served again. */
+function notServed(config: Config, { kind, id, account }: Request): string[] {
+  if (account !== undefined || config.tokens.length > 0) return [];
+  const served = new Set(config.accounts.filter(({ enabled }) => enabled).map(({ name }) => name));
+  try {
+    const query = { id: `${kind}:${id}`, last: 1_000, withText: false };
+    const names = (storedTraces(config, query) ?? []).map((trace) => trace.account);
+    return [...new Set(names.filter((name) => !served.has(name)))];
+  } catch {
+    // Of another user, or on another machine.
+    return [];
   }
 }
 
@@ -87,7 +120,9 @@ async function byBridge(api: BridgeApi, caller: Caller, { kind, id, openToo }: R
 
 async function byHand(config: Config, request: Request, away: BridgeAway): Promise<ErasureReport> {
   try {
-    return await eraseStored(config, request);
+    const report = await eraseStored(config, request);
+    if (!report) throw noDatabase(config.dataDir);
+    return report;
   } catch (error) {
     if (!(error instanceof BridgeError)) throw error;
     if (error.code === "not_finished") {
@@ -142,7 +177,7 @@ function sum(a: ErasureReport, b: ErasureReport): ErasureReport {
   };
 }
 
-function textOf(report: ErasureReport): string {
+function textOf(report: ErasureReport & { notServed: readonly string[] }): string {
   const { messages, replies, streams, deadLetters, cancelled, others, conversations, files, left, backups } = report;
   const rows: [string, number][] = [
     ["messages from them", messages],
@@ -163,6 +198,11 @@ function textOf(report: ErasureReport): string {
       : [
           "left: unused places of the database, which could not be written anew (somebody else reads it, or there is no room); run this again",
         ]),
+    ...(report.notServed.length > 0
+      ? [
+          `left: what is kept of them for ${report.notServed.join(", ")}, which the bridge does not serve now; stop the bridge, or enable the account, and run this again`,
+        ]
+      : []),
     ...(backups.length > 0
       ? [`may hold it still: ${backups.join(", ")} in the data directory; remove them when you can`]
       : []),

@@ -79,8 +79,11 @@ function settle(command: Command, { stdout, stderr }: CommandContext): void {
     getOutHelpWidth: () => width(stdout),
     getErrHelpWidth: () => width(stderr),
     outputError: (text, write) => {
-      // A value may be a secret that somebody gave as an option which does not exist.
-      const message = text.replace(/^error: /, "").replace(/'(--?[^'=]+)=[^']*'/g, "'$1'");
+      // A value may be a secret that somebody gave as an option which does not exist, or as a word too many.
+      const message = text
+        .replace(/^error: /, "")
+        .replace(/'(--?[^'=]+)=[^']*'/g, "'$1'")
+        .replace(/(too many arguments for .* but got \d+):.*$/s, "$1.\n");
       const path = pathOf(command);
       write(`${PROGRAM}: ${message}Usage: ${path} ${command.usage()}\nHelp: ${path} --help\n`);
     },

@@ -1,7 +1,7 @@
 import { type Trace, type TraceStep, storedTraces } from "../app.ts";
 import { type CliCommand, CommandError, EXIT, UsageError } from "./command.ts";
 import { type SettingsOptions, addSettingsOptions, loadSettings } from "./settings.ts";
-import { reading } from "./store.ts";
+import { noDatabase, reading } from "./store.ts";
 import { oneLine } from "./table.ts";
 
 interface Options extends SettingsOptions {
@@ -37,11 +37,7 @@ export const traceCommand: CliCommand<Options> = {
     const served = config.accounts.filter(({ enabled }) => enabled).map(({ name }) => name);
     const query = { served, last, withText: options.text ?? false, ...(id !== undefined && { id }) };
     const traces = reading(config.dataDir, () => storedTraces(config, query));
-    if (!traces) {
-      throw new CommandError(`there is no database in ${config.dataDir}: no bridge has run there`, {
-        mend: "name its directory with --data-dir, or start one: dingtalk-bridge start",
-      });
-    }
+    if (!traces) throw noDatabase(config.dataDir);
     if (traces.length === 0 && id !== undefined) {
       throw new CommandError(`nothing is stored under ${JSON.stringify(id)}`, {
         mend: "ids are case-sensitive, and settled messages are forgotten after retention.settledMs (7 days); the newest: dingtalk-bridge trace --last 5",

@@ -72,6 +72,13 @@ it("lists those of the data directory when no bridge runs, and says so", async (
   expect(replay).toMatchObject({ status: 1, stdout: "", stderr: expect.stringContaining("dingtalk-bridge start") });
 });
 
+it("says where it looked when no bridge ever ran there", async () => {
+  const env = envOf({ url: "http://127.0.0.1:1", dataDir: "/nonexistent" });
+  const { status, stdout, stderr } = await cli(["dead-letters"], { env });
+  expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+  expect(stderr).toContain("there is no database in /nonexistent");
+});
+
 it("replays and discards them by id, or all of a code", async () => {
   const { running, ids } = await withDead(3);
   const env = envOf(running);

@@ -1,9 +1,11 @@
-import { readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, expect, it } from "vitest";
+import { afterEach, expect, it, onTestFinished } from "vitest";
 import type { ErasureReport, Trace } from "../../src/app.ts";
-import { type TestBridge, startBridge } from "../support/bridge.ts";
+import { APP, type TestBridge, startBridge } from "../support/bridge.ts";
 import { wordsOnDisk } from "../support/disk-search.ts";
+import { SECOND, startTwo } from "../support/two-accounts.ts";
 import { uploadFile } from "../support/outbound.ts";
 import { pdfOf, pngOf } from "../support/sample-files.ts";
 import { finish, open, put } from "../flows/stream-support.ts";
@@ -174,6 +176,43 @@ it("refuses while messages are not finished, takes them out when asked, and neve
   await running.dingtalk.until("sent", ({ text }) => text === "收到:新的");
   const texts = running.gateway.taken.map((one) => (one.type === "message" ? one.message.text : ""));
   expect(texts).toEqual(["新的"]);
+}, 60_000);
+
+it("makes no data directory where there is none: as a rule its name was mistyped", async () => {
+  const above = mkdtempSync(join(tmpdir(), "bridge-erase-"));
+  onTestFinished(() => rmSync(above, { recursive: true, force: true }));
+  const dataDir = join(above, "data");
+  const missing = await cli(["erase", "--user", "staff002"], { env: envOf({ url: "http://127.0.0.1:1", dataDir }) });
+  expect(missing).toMatchObject({ status: 1, stdout: "" });
+  expect(missing.stderr).toContain(`there is no database in ${dataDir}: no bridge has run there`);
+  expect(existsSync(dataDir)).toBe(false);
+});
+
+it("several accounts: tells of each, also when one is not finished at first, and of those that are not served", async () => {
+  const running = (bridge = await startTwo({ gateway: { checkToken: false } }));
+  const config = join(running.dataDir, "cli.json5");
+  const settings = (support: object): void =>
+    writeFileSync(config, JSON.stringify({ accounts: { main: APP, support: { ...SECOND, ...support } } }));
+  settings({});
+  const env = { ...envOf(running), DINGTALK_APP_KEY: "", DINGTALK_APP_SECRET: "", BRIDGE_CONFIG: config };
+  await say(running, { from: "staff002", text: "我的病历" });
+  await settled(running);
+  running.gateway.mode = { kind: "hang" };
+  const posted = running.gateway.received.length;
+  await say(running, { app: SECOND.appKey, from: "staff002", text: "等着的" });
+  await expect.poll(() => running.gateway.received.length).toBe(posted + 1);
+  const erased = cli(["erase", "--user", "staff002", "--open-too", "--json"], { env });
+  await expect.poll(() => wordsOnDisk(running.dataDir, ["我的病历"]), LONG).toEqual([]);
+  await running.gateway.crash();
+  const { status, stdout, stderr } = await erased;
+  expect([status, stderr]).toEqual([0, expect.stringMatching(/; of main all is erased; waiting up to 30 s\n$/)]);
+  expect(JSON.parse(stdout)).toMatchObject({ messages: 2, cancelled: 1, notServed: [] });
+
+  await say(running, { app: SECOND.appKey, from: "staff002", text: "还有" });
+  settings({ enabled: false });
+  const partly = await cli(["erase", "--user", "staff002"], { env });
+  expect(partly.status).toBe(1);
+  expect(partly.stdout).toContain("left: what is kept of them for support, which the bridge does not serve now");
 }, 60_000);
 
 it("does not take a longer id for the one that is meant", async () => {

@@ -93,6 +93,12 @@ describe("what cannot be understood ends with 64", () => {
     expect(stderr).toContain("'--app-secret'");
     expect(stderr).not.toContain(APP.appSecret);
   });
+
+  it("does not repeat words that are too many", async () => {
+    const { stderr } = await cli(["init", APP.appKey, `${APP.appSecret}\nx`]);
+    expect(stderr).toContain("too many arguments for 'init'. Expected 0 arguments but got 2.\nUsage: ");
+    expect(stderr).not.toContain(APP.appSecret);
+  });
 });
 
 describe("help", () => {
