@@ -10,7 +10,13 @@ export interface Questions {
   agree(message: string): Promise<boolean>;
 }
 
-/** Asks on the terminal. Each question throws CommandError (status 130) when Ctrl-C ends it. */
+interface Terminal {
+  input: CommandContext["stdin"];
+  output: Writable;
+  signal: AbortSignal;
+}
+
+/** Asks on the terminal. Each question throws CommandError (status 130) when Ctrl-C, Ctrl-D or the end of the input ends it. */
 export async function openQuestions({ stdin, stderr, signal }: CommandContext): Promise<Questions> {
   const [{ default: input }, { default: password }] = await Promise.all([
     import("@inquirer/input"),
@@ -21,17 +27,32 @@ export async function openQuestions({ stdin, stderr, signal }: CommandContext): 
     const lines = new Writable({ write: (chunk: Buffer, encoding, done) => void stderr.write(chunk, encoding, done) });
     return "columns" in stderr ? Object.assign(lines, { columns: stderr.columns }) : lines;
   };
-  const terminal = () => ({ input: stdin, output: output(), signal });
+  const ask = async (question: (terminal: Terminal) => Promise<string>): Promise<string> => {
+    const closed = new AbortController();
+    // At Ctrl-D a question only lets go of the input, and nothing would be left that its answer could come by (seen). One that is answered
+    // lets go as well: it is settled by the next turn.
+    const letGo = (): void => void setImmediate().then(() => closed.abort());
+    stdin.once("pause", letGo);
+    try {
+      return await asked(
+        question({ input: stdin, output: output(), signal: AbortSignal.any([signal, closed.signal]) }),
+      );
+    } finally {
+      stdin.off("pause", letGo);
+    }
+  };
   const required = (value: string): boolean | string => value.trim() !== "" || "it is needed";
   return {
     text: async (message, proposal) => {
       const wanted = { message, validate: required, ...(proposal !== undefined && { default: proposal }) };
-      return (await asked(input(wanted, terminal()))).trim();
+      return (await ask((terminal) => input(wanted, terminal))).trim();
     },
-    secret: async (message) =>
-      (await asked(password({ message, mask: false, toggleMask: false, validate: required }, terminal()))).trim(),
+    secret: async (message) => {
+      const wanted = { message, mask: false, toggleMask: false, validate: required };
+      return (await ask((terminal) => password(wanted, terminal))).trim();
+    },
     agree: async (message) => {
-      const answer = await asked(input({ message: `${message} (y/N)` }, terminal()));
+      const answer = await ask((terminal) => input({ message: `${message} (y/N)` }, terminal));
       return /^(y|yes|是)$/i.test(answer.trim());
     },
   };

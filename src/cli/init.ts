@@ -1,12 +1,12 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { text as readAll } from "node:stream/consumers";
 import { BridgeError, type Config, loadConfig, verifyCredentials } from "../app.ts";
 import { asTyped } from "./as-typed.ts";
 import { type CliCommand, type CommandContext, CommandError, EXIT, UsageError } from "./command.ts";
 import { type Questions, openQuestions } from "./init-ask.ts";
 import { type Credentials, credentialsIn, namesOf, readEnvText, withCredentials, writeEnvFile } from "./init-file.ts";
 import { ENV_FILE } from "./settings.ts";
+import { readStdin } from "./stdin.ts";
 
 interface InitOptions {
   appKey?: string;
@@ -63,7 +63,7 @@ async function collect(
   const { env } = context;
   let appKey = (options.appKey ?? env["DINGTALK_APP_KEY"] ?? env["DINGTALK_CLIENT_ID"] ?? "").trim();
   let appSecret = (env["DINGTALK_APP_SECRET"] ?? env["DINGTALK_CLIENT_SECRET"] ?? "").trim();
-  if (options.appSecretStdin) appSecret = (await readAll(context.stdin)).trim();
+  if (options.appSecretStdin) appSecret = (await readStdin(context)).trim();
   if (questions) {
     if (appKey === "" || appSecret === "") context.stderr.write(WHERE);
     if (appKey === "") appKey = await questions.text("App Key (Client ID):", questions.known);

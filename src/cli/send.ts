@@ -5,6 +5,7 @@ import { coerceError } from "../domain/errors.ts";
 import { BridgeApi, type Caller } from "./bridge.ts";
 import { type CliCommand, type CommandContext, CommandError, EXIT, UsageError } from "./command.ts";
 import { type SettingsOptions, addSettingsOptions, loadSettings } from "./settings.ts";
+import { readStdin } from "./stdin.ts";
 
 interface Options extends SettingsOptions {
   to?: string;
@@ -91,7 +92,7 @@ function secondsOf(given = String(WAIT_S)): number {
 /** The text as content; empty when only a file is sent. */
 async function wordsOf(
   options: Options,
-  { stdin }: CommandContext,
+  context: CommandContext,
 ): Promise<{ type: "text" | "markdown"; text: string }> {
   const { text, markdown, file } = options;
   if (text !== undefined && markdown !== undefined)
@@ -99,7 +100,7 @@ async function wordsOf(
   const given = markdown ?? text;
   if (given === undefined && file === undefined)
     throw new UsageError("there is nothing to send: give --text, --markdown or --file");
-  const words = given === "-" ? (await stdin.setEncoding("utf8").toArray()).join("").trimEnd() : (given ?? "");
+  const words = given === "-" ? (await readStdin(context)).trimEnd() : (given ?? "");
   if (words === "" && file === undefined) throw new UsageError("the text is empty");
   return { type: markdown === undefined ? "text" : "markdown", text: words };
 }

@@ -159,6 +159,14 @@ describe("without a terminal", () => {
   });
 });
 
+it("Ctrl-C ends the wait for standard input", async () => {
+  const [stdin, quit] = [new PassThrough(), new AbortController()];
+  const ended = init(["--app-key", APP.appKey, "--app-secret-stdin"], {}, { stdin, signal: quit.signal });
+  await expect.poll(() => stdin.readableFlowing !== null || stdin.listenerCount("readable") > 0).toBe(true);
+  quit.abort();
+  expect(await ended).toMatchObject({ status: 130, stderr: "dingtalk-bridge: interrupted\n" });
+});
+
 describe("at a terminal", () => {
   it("asks for both, says where they are, and shows nothing of the secret", async () => {
     const { status, stderr } = await typed([], {}, [
@@ -201,8 +209,18 @@ describe("at a terminal", () => {
     expect(written()).toEqual(RIGHT);
   });
 
-  it("Ctrl-C leaves everything as it is", async () => {
-    const { status, stderr } = await typed([], {}, [["App Key (Client ID):", "\u0003"]]);
+  it.each([
+    ["Ctrl-C", [["App Key (Client ID):", "\u0003"]]],
+    ["Ctrl-D", [["App Key (Client ID):", "\u0004"]]],
+    [
+      "Ctrl-D later",
+      [
+        ["App Key (Client ID):", `${APP.appKey}\n`],
+        ["App Secret", "\u0004"],
+      ],
+    ],
+  ] as const)("%s leaves everything as it is", async (_what, answers) => {
+    const { status, stderr } = await typed([], {}, answers);
     expect(status).toBe(130);
     expect(stderr).toContain("interrupted; nothing was written");
     expect(existsSync(envFile())).toBe(false);

@@ -30,14 +30,15 @@ export interface CliOptions {
   signal?: AbortSignal;
   /** What is typed. */
   input?: string;
+  /** Instead of `input`: one that the test ends itself. */
+  stdin?: PassThrough;
   isTTY?: boolean;
 }
 
 /** The program in this process, as if `args` had been typed. */
 export async function cli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
-  const [stdout, stderr, stdin] = [new Said(), new Said(), new PassThrough()];
-  if (options.input === undefined) stdin.end();
-  else stdin.end(options.input);
+  const [stdout, stderr, stdin] = [new Said(), new Said(), options.stdin ?? new PassThrough()];
+  if (!options.stdin) stdin.end(options.input);
   const context: CommandContext = {
     env: options.env ?? {},
     cwd: options.cwd ?? "/nonexistent",
