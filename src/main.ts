@@ -20,6 +20,8 @@ process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
 process.stdout.on("error", (error: NodeJS.ErrnoException) =>
   process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.failed),
 );
+// Nobody is left who could be told, and the work goes on.
+process.stderr.on("error", () => undefined);
 
 process.exitCode = await runCli(
   process.argv.slice(2),

@@ -48,7 +48,12 @@ export class Progress {
   }
 
   show(waiting: readonly string[]): void {
-    if (waiting.length > 0) this.#terminal?.write(`\r\u001B[Kchecking: ${waiting.join(", ")}`);
+    if (waiting.length === 0) return;
+    const { columns = 80 } = (this.#terminal ?? {}) as { columns?: number };
+    const line = `checking: ${waiting.join(", ")}`;
+    // A line that wraps could not be taken back.
+    const shown = line.length < columns ? line : `${line.slice(0, columns - 2)}…`;
+    this.#terminal?.write(`\r\u001B[K${shown}`);
   }
 
   end(): void {

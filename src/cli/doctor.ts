@@ -41,6 +41,8 @@ export const doctorCommand: CliCommand<DoctorFlags> = {
   },
   async run({ context, options }) {
     const send = recipient(options.send);
+    if (send !== undefined && options.offline)
+      throw new UsageError("--offline sends nothing, and --send asks for it", "leave one of them out");
     const progress = new Progress(options.json ? undefined : context.stderr);
     const findings = await look(context, { options, send, progress });
     const isWell = findings.every(({ level }) => level !== "error");

@@ -3,6 +3,7 @@ import { setTimeout } from "node:timers/promises";
 import { type ApiAnswer, BridgeApi, BridgeAway, type Caller } from "./bridge.ts";
 import { type CliCommand, type CommandContext, CommandError, EXIT, UsageError } from "./command.ts";
 import { type SettingsOptions, addSettingsOptions, loadSettings } from "./settings.ts";
+import { tellWhenSlow } from "./slow.ts";
 import { noDatabase } from "./store.ts";
 
 interface Options extends SettingsOptions {
@@ -25,6 +26,7 @@ const WITHIN_MS = 10 * 60_000;
 /** How long what is under way is waited for with --open-too. */
 const PATIENCE_MS = 30_000;
 const AGAIN_MS = 1_000;
+const SLOW = "still erasing: a large database takes its time";
 
 export const eraseCommand: CliCommand<Options> = {
   name: "erase",
@@ -48,7 +50,9 @@ export const eraseCommand: CliCommand<Options> = {
     const request = requestOf(options);
     const { config } = loadSettings(context, options);
     const done = new Map<string, ErasureReport>();
-    const byBridge = await withPatience(context, request, () => erase(context, config, request, done));
+    const byBridge = await withPatience(context, request, () =>
+      tellWhenSlow(context.stderr, SLOW, () => erase(context, config, request, done)),
+    );
     const report = {
       ...[...done.values()].reduce(sum),
       notServed: byBridge ? notServed(config, request) : [],

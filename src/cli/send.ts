@@ -5,6 +5,7 @@ import { coerceError } from "../domain/errors.ts";
 import { BridgeApi, type Caller } from "./bridge.ts";
 import { type CliCommand, type CommandContext, CommandError, EXIT, UsageError } from "./command.ts";
 import { type SettingsOptions, addSettingsOptions, loadSettings } from "./settings.ts";
+import { tellWhenSlow } from "./slow.ts";
 import { readStdin } from "./stdin.ts";
 
 interface Options extends SettingsOptions {
@@ -69,13 +70,22 @@ export const sendCommand: CliCommand<Options> = {
       const names = [caller, ...others].map((one) => one?.account).join(", ");
       throw new UsageError(`which robot sends it? --account is one of ${names}`);
     }
-    const content = options.file === undefined ? words : await fileContent(options.file, words, api, caller);
-    const { status, body } = await api.call("/v1/messages", caller, {
-      method: "POST",
-      headers: { "idempotency-key": `cli/${randomUUID()}`, ...(waitS > 0 && { prefer: `wait=${waitS}` }) },
-      body: { to, content, ...(account !== undefined && { account }) },
-      withinMs: waitS * 1_000 + 10_000,
-    });
+    const { stderr } = context;
+    const { file } = options;
+    const content =
+      file === undefined
+        ? words
+        : await tellWhenSlow(stderr, "still handing the file to the bridge", () =>
+            fileContent(file, words, api, caller),
+          );
+    const { status, body } = await tellWhenSlow(stderr, `waiting up to ${waitS} s for the delivery`, () =>
+      api.call("/v1/messages", caller, {
+        method: "POST",
+        headers: { "idempotency-key": `cli/${randomUUID()}`, ...(waitS > 0 && { prefer: `wait=${waitS}` }) },
+        body: { to, content, ...(account !== undefined && { account }) },
+        withinMs: waitS * 1_000 + 10_000,
+      }),
+    );
     if (status >= 400) throw api.refusal(status, body);
     const sent = body as Sent;
     if (options.json) context.stdout.write(`${JSON.stringify(sent)}\n`);

@@ -29,3 +29,11 @@ it.each(["18.20.4", "20.20.2", "22.22.0", "24.15.9"])("one sentence under Node.j
 it.each(["24.16.0", "25.0.0", "26.1.0"])("runs under Node.js %s", (node) => {
   expect(run(node)).toMatchObject({ status: 0, stdout: `${version}\n`, stderr: "" });
 });
+
+it("a closed standard error changes nothing of what it does, nor the status", () => {
+  const script = '{ sleep 0.5; "$0" "$1" fly; echo "$?" >&3; } 3>&1 >/dev/null 2> >(exec true)';
+  const { stdout } = spawnSync("bash", ["-c", script, process.execPath, join(ROOT, "src/bin.ts")], {
+    encoding: "utf8",
+  });
+  expect(stdout).toBe("64\n");
+});

@@ -187,4 +187,10 @@ describe("checks", () => {
     expect(terminal.text).toBe("\r\u001B[Kchecking: stream, quota\r\u001B[K");
     expect(file.text).toBe("");
   });
+
+  it("show that on one line, however narrow the terminal", () => {
+    const terminal = Object.assign(new Said(), { isTTY: true, columns: 20 });
+    new Progress(terminal).show(["credentials", "stream", "robot"]);
+    expect(terminal.text).toBe("\r\u001B[Kchecking: credenti…");
+  });
 });

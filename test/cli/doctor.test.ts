@@ -30,6 +30,13 @@ describe("before the first start", () => {
   });
 });
 
+it("does not leave out in silence what was asked for", async () => {
+  const { env } = await surroundings();
+  const { status, stdout, stderr } = await cli(["doctor", "--offline", "--send", "user:staff001"], { env });
+  expect({ status, stdout }).toEqual({ status: 64, stdout: "" });
+  expect(stderr).toContain("--offline sends nothing");
+});
+
 describe("credentials", () => {
   it("that are wrong: what needs them is not tried", async () => {
     const { env, dingtalk } = await surroundings({ env: { DINGTALK_APP_SECRET: "another-secret" } });
