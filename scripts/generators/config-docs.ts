@@ -169,7 +169,8 @@ Relative paths start at the working directory, in files as well; \`~/\` is the h
 
 Every secret can stand in a file of its own, for Docker and systemd secrets: \`<VARIABLE>_FILE\` names it in the environment,
 \`<key>File\` in a configuration file (\`${ACCOUNT_FIELDS.appSecret.env}_FILE\`, \`appSecretFile\`). Blanks and line breaks around the secret are dropped.
-A secret and its file given together are a problem.
+A secret and its file given together are a problem. What is read has to be a file, or what the shell hands over at the start (\`<(…)\`, \`/dev/stdin\`);
+a named pipe is refused, here as for a settings file and \`.env\`, because a start and a SIGHUP would wait for its writer.
 
 ## Tokens
 

@@ -57,7 +57,10 @@ export function checkProxy({ proxy, otherProxies }: NetworkOptions): Finding[] {
 }
 
 /** Connection and TLS to each host, and DingTalk's clock. */
-export async function checkNetwork({ bases, desk, clock }: NetworkOptions, signal: AbortSignal): Promise<Finding[]> {
+export async function checkNetwork(
+  { bases, proxy, desk, clock }: NetworkOptions,
+  signal: AbortSignal,
+): Promise<Finding[]> {
   const looked = await Promise.all(
     [...new Set(bases)].map(async (base) => {
       const { host, protocol } = new URL(base);
@@ -70,7 +73,7 @@ export async function checkNetwork({ bases, desk, clock }: NetworkOptions, signa
         const skewMs = date === undefined ? undefined : clock.now() - ms / 2 - (date + 500);
         return { findings: [fine("network", `${host} answers (${ms} ms)${tls}`)], skewMs };
       } catch (thrown) {
-        return { findings: [unreachable(thrown)], skewMs: undefined };
+        return { findings: [unreachable(thrown, proxy.https)], skewMs: undefined };
       }
     }),
   );
@@ -78,11 +81,15 @@ export async function checkNetwork({ bases, desk, clock }: NetworkOptions, signa
   return [...looked.flatMap(({ findings }) => findings), clockFinding(skewMs)];
 }
 
-function unreachable(thrown: unknown): Finding {
+function unreachable(thrown: unknown, proxy: string | undefined): Finding {
   const error = coerceError(thrown);
   const { code, mend } = error instanceof BridgeError ? error : { code: "dingtalk_unreachable", mend: undefined };
   const way = mend ?? "check that this machine reaches DingTalk at port 443, directly or through HTTPS_PROXY";
-  return { check: "network", code, level: "error", text: error.message, mend: way };
+  if (proxy === undefined) return { check: "network", code, level: "error", text: error.message, mend: way };
+  // Which of the two does not answer, the failure does not say.
+  const { host } = new URL(proxy);
+  const text = `${error.message}, through the proxy ${host}`;
+  return { check: "network", code, level: "error", text, mend: `check that ${host} (HTTPS_PROXY) answers. ${way}` };
 }
 
 function clockFinding(skewMs: number | undefined): Finding {

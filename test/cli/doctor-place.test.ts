@@ -113,6 +113,10 @@ describe("the network", () => {
     expect(JSON.stringify(findings)).not.toContain("pass-word");
     expect(of("dns")).toEqual(["note skipped"]);
     expect(of("network")[0]).toBe("error stream_unreachable");
+    expect(findings.find(({ check }) => check === "network")).toMatchObject({
+      text: expect.stringMatching(/ECONNREFUSED.*, through the proxy 127\.0\.0\.1:9$/) as string,
+      mend: expect.stringContaining("check that 127.0.0.1:9 (HTTPS_PROXY) answers") as string,
+    });
     const other = await surroundings({ env: { ALL_PROXY: "socks5://127.0.0.1:9" } });
     const { of: ofOther, ok } = await examine(other.env);
     expect(ofOther("proxy")).toEqual(["note proxy_ignored"]);

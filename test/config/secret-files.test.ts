@@ -97,6 +97,7 @@ describe("a pipe", () => {
     });
     return { said: stdout + stderr, status };
   };
+  const makePipe = (path: string): void => void execFileSync("bash", ["-c", 'mkfifo "$0"', path]);
   const CHECK = 'exec "$1" "$2" config --check';
 
   test.each([
@@ -106,7 +107,7 @@ describe("a pipe", () => {
   ])("with a name is not waited for: %s", (name, said) => {
     using place = new Place();
     const pipe = join(place.dir, "pipe");
-    execFileSync("mkfifo", [pipe]);
+    makePipe(pipe);
     const found = load({ ...(name === "BRIDGE_CONFIG" ? CREDENTIALS : others("appSecret")), [name]: pipe }, CHECK);
     expect(found.status).toBe(78);
     expect(found.said).toContain(`${said} "${pipe}" that is no file`);
@@ -114,7 +115,7 @@ describe("a pipe", () => {
 
   test("as .env is not waited for", () => {
     using place = new Place();
-    execFileSync("mkfifo", [join(place.dir, ".env")]);
+    makePipe(join(place.dir, ".env"));
     for (const command of ["config --check", "init --app-key x --app-secret-stdin < /dev/null"]) {
       const found = load({ ...CREDENTIALS, PLACE: place.dir }, `cd "$PLACE" && exec "$1" "$2" ${command}`);
       expect(found.said).toMatch(/\.env (is|cannot be read: it is) no file/);
