@@ -127,7 +127,7 @@ describe("what people send", () => {
     await start({ gateway: { mode: { kind: "answer", status: 503 } } });
     bridge.dingtalk.faults.duplicateAcked(1, 1);
     await say({ msgtype: "picture", file: pngOf("once") });
-    await expect.poll(() => bridge.gateway.received.length).toBeGreaterThanOrEqual(2);
+    await expect.poll(() => bridge.gateway.received.length, { timeout: 20_000 }).toBeGreaterThanOrEqual(2);
     bridge.gateway.mode = { kind: "silent" };
     await nth(1);
     expect(requests("messageFiles/download")).toBe(1);
