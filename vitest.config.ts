@@ -8,6 +8,8 @@ export default defineConfig({
     exclude: ["test/openclaw/**", "**/node_modules/**"],
     testTimeout: 20_000,
     hookTimeout: 20_000,
+    // What is waited for may take its time on a busy machine; only a test that fails waits so long.
+    expect: { poll: { timeout: 15_000 } },
     setupFiles: ["test/support/setup.ts"],
     ...(json !== undefined && { reporters: ["default", "json"], outputFile: { json } }),
   },

@@ -61,7 +61,7 @@ function spellings(secret: string): string[] {
 it.each([
   { format: "json", token: undefined },
   { format: "pretty", token: BRIDGE_TOKEN },
-])("whole lives write no secret anywhere: $format", { timeout: 120_000 }, async ({ format, token }) => {
+])("whole lives write no secret anywhere: $format", { timeout: 240_000 }, async ({ format, token }) => {
   const dingtalk = await startDingtalkSimulator({ apps: [APP], knobs: { webhookTtlMs: 60_000 } });
   const sent = token ?? deriveToken(APP.appKey, APP.appSecret);
   const gateway = await startGatewaySimulator({
@@ -86,7 +86,7 @@ it.each([
       headers: {
         authorization: `Bearer ${bearer}`,
         connection: "close",
-        prefer: "wait=10",
+        prefer: "wait=30",
         ...(body && !(body instanceof FormData) && { "content-type": "application/json" }),
       },
       ...(body && { body: body instanceof FormData ? body : JSON.stringify(body) }),
@@ -135,7 +135,7 @@ it.each([
 
   // Reading the settings again, a crash from outside, one from inside, the wrong secret, the wrong place for a secret.
   first.child.kill("SIGHUP");
-  await expect.poll(first.said).toContain("settings read again");
+  await expect.poll(first.said, { timeout: 20_000 }).toContain("settings read again");
   first.child.kill("SIGKILL");
   await first.ended;
   gateway.mode = { kind: "echo" };
