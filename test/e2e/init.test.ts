@@ -30,7 +30,7 @@ it("in an empty folder: init, doctor, start", async () => {
 
   const init = await finish(run(["init", "--app-key", APP.appKey], { DINGTALK_APP_SECRET: APP.appSecret }));
   expect(init.status).toBe(0);
-  expect(init.stdout).toContain("dingtalk-bridge doctor");
+  expect(init.stdout).toContain("src/main.ts doctor");
   expect(readdirSync(dir)).toEqual([".env"]);
 
   const doctor = await finish(run(["doctor", "--json"]));

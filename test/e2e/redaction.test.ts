@@ -97,6 +97,7 @@ it.each([
   // Both ways, with files, a card, a group, a new token in between.
   const first = run(["start"]);
   await expect.poll(first.said, { timeout: 20_000 }).toContain("gateway ready");
+  await expect.poll(() => dingtalk.connections.length).toBe(1);
   await (await dingtalk.say({ text: "in" })).acked();
   await (await dingtalk.say({ text: "growing" })).acked();
   await (await dingtalk.say({ text: "in a group", group: "测试群" })).acked();
@@ -127,6 +128,7 @@ it.each([
   dingtalk.faults.connect({ kind: "status", status: 403, count: 1 });
   dingtalk.faults.abort();
   await expect.poll(() => dingtalk.allConnections.length, { timeout: 15_000 }).toBeGreaterThan(1);
+  await expect.poll(() => dingtalk.connections.length).toBe(1);
   gateway.mode = { kind: "answer", status: 401, body: `{"code":"unauthorized","detail":"not ${sent}"}` };
   await dingtalk.say({ text: "refused" });
   await expect.poll(() => gateway.received.at(-1)?.status, { timeout: 15_000 }).toBe(401);

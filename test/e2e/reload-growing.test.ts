@@ -74,7 +74,7 @@ it("a file that is on its way: it arrives once, whether before the end of the ac
   form.append("file", new Blob([Uint8Array.from(pngOf("a"))]), "a.png");
   const uploaded = await fetch(`${bridge.url}/v1/media`, { method: "POST", headers: ALL, body: form });
   const { id: media } = (await uploaded.json()) as { id: string };
-  bridge.dingtalk.faults.api("media/upload", { kind: "answer", status: 500, body: {}, delayMs: 500, count: 1 });
+  bridge.dingtalk.faults.api("media/upload", { kind: "answer", status: 500, body: {}, delayMs: 2_000, count: 1 });
   const content = { type: "image", media: { id: media } };
   const sent = await bridge.api("POST", "/v1/messages", { account: "support", to: "user:staff001", content }, ALL);
   const { id } = (await sent.json()) as { id: string };
