@@ -86,7 +86,7 @@ it.each([
       headers: {
         authorization: `Bearer ${bearer}`,
         connection: "close",
-        prefer: "wait=30",
+        prefer: "wait=10",
         ...(body && !(body instanceof FormData) && { "content-type": "application/json" }),
       },
       ...(body && { body: body instanceof FormData ? body : JSON.stringify(body) }),
