@@ -23,12 +23,12 @@ const RAW_HTML: readonly [RegExp, RegExp][] = [
 const TAG = /^<\/?[a-z][a-z0-9-]*(?:[\s/>]|$)/i;
 const LONE_TAG = /^<\/?[a-z][^<>]*>[ \t]*$/i;
 
+/** Seven marks or more that no words follow. */
+export const isMarksAlone = (text: string): boolean => /^#{7}[#\s]*$/.test(text);
+
 /** The block that a line's text begins, if it is one that can end a paragraph; `text` is not empty. */
 export function leafAt(text: string, inParagraph: boolean, html: boolean): LeafStart | undefined {
-  if (HEADING.test(text)) {
-    const marks = /^#+/.exec(text)?.[0].length ?? 0;
-    return marks <= 6 || /[^#\s]/.test(text) ? { kind: "heading" } : undefined;
-  }
+  if (HEADING.test(text)) return isMarksAlone(text) ? undefined : { kind: "heading" };
   const fence = FENCE.exec(text);
   if (fence) {
     const mark = fence[1] ?? fence[2] ?? "";

@@ -82,7 +82,7 @@ class Renderer {
       next = index + 1;
       if (line.kind === "text") while (isMore(lines[next])) next += 1;
       if (line.interrupts === "table" || (line.interrupts === "list" && !this.#card)) out += this.#blankLine(line);
-      out += line.kind === "text" ? this.#paragraph(lines.slice(index, next)) : this.#single(line);
+      out += line.kind === "text" ? this.#paragraph(lines.slice(index, next)) : this.#single(line, lines[next]);
       const last = lines[next - 1] ?? line;
       out += this.#text.slice(last.end, last.next);
     }
@@ -97,8 +97,11 @@ class Renderer {
   }
 
   /** A line that is no paragraph. */
-  #single({ kind, start, content, end }: MarkedLine): string {
-    const head = this.#text.slice(start, content);
+  #single({ kind, start, content, end, interrupts }: MarkedLine, following: MarkedLine | undefined): string {
+    // Behind a blank line the indentation that a line of a paragraph may have would make code of it.
+    const placed =
+      kind === "table" && interrupts === "table" && following?.kind === "table" ? following : { start, content };
+    const head = this.#text.slice(placed.start, placed.content);
     if (kind === "table" && this.#card) {
       if (this.#delimiters !== undefined && start === this.#growing?.start) return head + this.#delimiters;
       return head + spaced(inlineMarks(this.#text, content, end).withoutTags(content, end));
