@@ -104,12 +104,29 @@ class Renderer {
     const head = this.#text.slice(placed.start, placed.content);
     if (kind === "table" && this.#card) {
       if (this.#delimiters !== undefined && start === this.#growing?.start) return head + this.#delimiters;
-      return head + spaced(inlineMarks(this.#text, content, end).withoutTags(content, end));
+      return head + spaced(this.#cells(content, end));
     }
     if (kind !== "heading") return this.#text.slice(start, end);
     const marks = /^#*/.exec(this.#text.slice(content, end))?.[0].length ?? 0;
     const from = content + Math.max(0, marks - DEEPEST_HEADING);
     return head + (this.#card ? this.#lastLine(from, start, end) : this.#text.slice(from, end));
+  }
+
+  /** A row: nothing that is open at the end of a cell goes on in the next one. */
+  #cells(start: number, end: number): string {
+    const row = this.#text.slice(start, end);
+    // Only a code span can hide a tag, and most rows have none.
+    if (!row.includes("`") || !row.includes("<")) return inlineMarks(this.#text, start, end).withoutTags(start, end);
+    const bars: number[] = [];
+    for (let at = start; at < end; at += 1) {
+      if (this.#text[at] === "\\") at += 1;
+      else if (this.#text[at] === "|") bars.push(at);
+    }
+    const cells = [...bars, end].map((bar, index) => {
+      const from = index === 0 ? start : (bars[index - 1] ?? start) + 1;
+      return inlineMarks(this.#text, from, bar).withoutTags(from, bar);
+    });
+    return cells.join("|");
   }
 
   #paragraph(lines: MarkedLine[]): string {
@@ -180,7 +197,10 @@ function asTable(line: MarkedLine): void {
   line.continues = false;
 }
 
-/** A row with white space on both sides of every pipe that is not escaped. */
+/** Before white space it would begin a list or a heading. */
+const MARKER = /^(?:[*+-]|\d{1,9}[.)]|#+)$/;
+
+/** A row with white space on both sides of every pipe that is not escaped, but behind what would become a marker. */
 function spaced(row: string): string {
   let out = "";
   let from = 0;
@@ -188,7 +208,9 @@ function spaced(row: string): string {
     if (row[at] === "\\") {
       at += 1;
     } else if (row[at] === "|") {
-      const before = at === 0 || at === from || /\s/.test(row[at - 1] ?? "") ? "" : " ";
+      const isTight =
+        at === 0 || at === from || /\s/.test(row[at - 1] ?? "") || MARKER.test(row.slice(0, Math.min(at, 12)));
+      const before = isTight ? "" : " ";
       const after = at + 1 === row.length || /\s/.test(row[at + 1] ?? "") ? "" : " ";
       out += `${row.slice(from, at)}${before}|${after}`;
       from = at + 1;
