@@ -26,7 +26,7 @@ import { deleteAccount, setAccountEnabled } from "./setup-config.ts";
 import { createSetup } from "./setup-flags.ts";
 import { createSetupWizard } from "./setup-wizard.ts";
 import { noteSettings } from "./start-notes.ts";
-import { BridgeWatch, buildAccountSnapshot, snapshotOf } from "./status.ts";
+import { BridgeWatch, buildAccountSnapshot, inspected, snapshotOf } from "./status.ts";
 import { TARGET_HINT, isDirect, looksLikeTarget, normalizeTarget, targetOfSession } from "./targets.ts";
 import { collectStatusIssues } from "./warnings.ts";
 
@@ -68,7 +68,7 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
         defaultAccountId: (cfg) => defaultAccountId(cfg, env),
         setAccountEnabled: ({ cfg, accountId, enabled }) => setAccountEnabled(cfg, accountId, enabled),
         deleteAccount: ({ cfg, accountId }) => deleteAccount(cfg, accountId),
-        inspectAccount: (cfg, accountId) => snapshotOf(account(cfg, accountId)),
+        inspectAccount: (cfg, accountId) => inspected(account(cfg, accountId)),
         isEnabled: (one) => one.enabled,
         isConfigured,
         unconfiguredReason: (one) =>
@@ -125,7 +125,7 @@ export function createChannel(options: ChannelOptions): ChannelPlugin<Account> {
         policyPathSuffix: "dmPolicy",
         normalizeEntry: (entry) => senderOf(entry) ?? "",
       },
-      collectWarnings: guard.collectWarnings,
+      ...guard.security,
     },
     pairing: { idLabel: "DingTalk user id", notifyApproval: guard.notifyApproval },
     // The answer to a message that had to wait comes through the outbound adapter: it must say what it answers, too.

@@ -1,3 +1,4 @@
+import { utimes } from "node:fs/promises";
 import type { OpenClawConfig, PluginRuntime } from "openclaw/plugin-sdk/channel-core";
 import type { Entry } from "./ledger.ts";
 import type { Route } from "./turn-context.ts";
@@ -35,7 +36,7 @@ export function misfit(runtime: unknown): string | undefined {
   const missing = needed.filter((path) => typeof at(runtime, path) !== "function");
   if (missing.length === 0) return undefined;
   const version = String(at(runtime, "version") ?? "of an unknown version");
-  const mend = isOlder(version)
+  const mend = isBefore(version, OLDEST_OPENCLAW)
     ? "update OpenClaw (openclaw update)"
     : "update the plugin (openclaw plugins install --force <folder or tarball of the newest dingtalk-bridge>)";
   return (
@@ -44,10 +45,10 @@ export function misfit(runtime: unknown): string | undefined {
   );
 }
 
-function isOlder(version: string): boolean {
-  const [own, oldest] = [version, OLDEST_OPENCLAW].map((one) => one.split(/[.-]/).map((part) => Number.parseInt(part)));
-  const at = oldest!.findIndex((part, index) => part !== own![index]);
-  return at >= 0 && !((own![at] ?? 0) > oldest![at]!);
+function isBefore(version: string, limit: string): boolean {
+  const [own, other] = [version, limit].map((one) => one.split(/[.-]/).map((part) => Number.parseInt(part)));
+  const at = other!.findIndex((part, index) => part !== own![index]);
+  return at >= 0 && !((own![at] ?? 0) > other![at]!);
 }
 
 type Run = PluginRuntime["channel"]["inbound"]["run"];
@@ -81,13 +82,17 @@ export function inboundRun(runtime: PluginRuntime): Run {
 function olderPlan(runtime: PluginRuntime, plan: Plan, onAdopted: () => unknown): Plan {
   const { session, reply } = runtime.channel;
   const { cfg, route, replyOptions } = plan;
+  const storePath = session.resolveStorePath(cfg.session?.store, { agentId: route.agentId });
+  const dispatch = reply.dispatchReplyWithBufferedBlockDispatcher;
   let isAdopted = false;
   const older = {
     agentId: route.agentId,
     routeSessionKey: route.sessionKey,
-    storePath: session.resolveStorePath(cfg.session?.store, { agentId: route.agentId }),
+    storePath,
     recordInboundSession: session.recordInboundSession,
-    dispatchReplyWithBufferedBlockDispatcher: reply.dispatchReplyWithBufferedBlockDispatcher,
+    dispatchReplyWithBufferedBlockDispatcher: isBefore(runtime.version, "2026.7.0")
+      ? withFreshStore(dispatch, storePath)
+      : dispatch,
     replyOptions: {
       ...replyOptions,
       onAgentRunStart: (runId: string): void => {
@@ -101,6 +106,21 @@ function olderPlan(runtime: PluginRuntime, plan: Plan, onAdopted: () => unknown)
   return { ...plan, ...older };
 }
 
+type Dispatch = PluginRuntime["channel"]["reply"]["dispatchReplyWithBufferedBlockDispatcher"];
+
+/**
+ * OpenClaw before 2026.7 compares a session on disk with the same session in its memory before it answers. After some messages, or `/new`,
+ * it finds them different and refuses whatever comes in that session (openclaw/openclaw#98672). A file that looks changed is read again.
+ */
+function withFreshStore(dispatch: Dispatch, storePath: string): Dispatch {
+  return async (params) => {
+    const now = new Date();
+    // There is no file before the first message.
+    await utimes(storePath, now, now).catch(() => undefined);
+    return await dispatch(params);
+  };
+}
+
 /** One message's place among the others. What overtakes (`/stop`) waits for nothing. */
 interface Place {
   lane: string;
@@ -109,10 +129,13 @@ interface Place {
 }
 
 /**
- * On OpenClaw before 2026.8.1 the turns of a conversation run one after another, and a message is taken when its turn is over; until then the
- * bridge keeps it. There the answer of a turn waits for every younger turn of the same conversation, and is thrown away when a younger one is
- * answered first; on 2026.6.11 the younger one waits for the older one as well, so that neither ends. And a turn that a crash
- * interrupted is gone on with in the words of the next message at best. Newer ones do all this by themselves.
+ * On OpenClaw before 2026.9 the turns of a conversation run one after another. 2026.8 drops whatever comes while a run is being stopped,
+ * takes it for a duplicate when it comes again, and does not say which message an answer belongs to that had to wait.
+ *
+ * Before 2026.8.1 a message is also taken only when its turn is over; until then the bridge keeps it. There the answer of a turn waits for
+ * every younger turn of the same conversation, and is thrown away when a younger one is answered first; on 2026.6.11 the younger one
+ * waits for the older one as well, so that neither ends. And a turn that a crash interrupted is gone on with in the words of the next
+ * message at best. Newer ones do all this by themselves.
  */
 export class Lanes {
   readonly #last = new Map<string, Promise<void>>();
@@ -120,8 +143,8 @@ export class Lanes {
   /** Runs the turn when nothing is before it. `turn` gets the entry to note in, and must not reject. */
   async run(runtime: PluginRuntime, place: Place, turn: (entry: Entry) => Promise<void>): Promise<void> {
     const { lane, overtakes, entry } = place;
-    if (takesRoutes(runtime)) return await turn(entry);
-    const held = heldUntilOver(entry, turn);
+    if (ordersTurns(runtime)) return await turn(entry);
+    const held = takesRoutes(runtime) ? (): Promise<void> => turn(entry) : heldUntilOver(entry, turn);
     if (overtakes) return await held();
     const mine = (this.#last.get(lane) ?? Promise.resolve()).then(held);
     this.#last.set(lane, mine);
@@ -129,6 +152,9 @@ export class Lanes {
     if (this.#last.get(lane) === mine) this.#last.delete(lane);
   }
 }
+
+/** Where turns run one after another, and OpenClaw answers a command beside a run all the same. */
+export const commandsOvertake = (runtime: PluginRuntime): boolean => takesRoutes(runtime) && !ordersTurns(runtime);
 
 /** The turn reads and notes as ever; what it notes as taken is told when it is over. */
 function heldUntilOver(entry: Entry, turn: (entry: Entry) => Promise<void>): () => Promise<void> {
@@ -143,6 +169,22 @@ function heldUntilOver(entry: Entry, turn: (entry: Entry) => Promise<void>): () 
     await turn(own);
     if (own.standing?.kind === "taken") entry.note(own.standing);
   };
+}
+
+/** Whether OpenClaw can be given several messages of a conversation at a time. */
+function ordersTurns(runtime: PluginRuntime): boolean {
+  return takesRoutes(runtime) && !isBefore(runtime.version, "2026.9.0");
+}
+
+/** Before 2026.8.1 a channel's warnings are plain texts. OpenClaw gives no runtime to look at in the command that asks for them. */
+export async function takesFindings(): Promise<boolean> {
+  try {
+    // Came with the same release.
+    const { createChannelDmPolicy } = await import("openclaw/plugin-sdk/channel-dm-policy");
+    return typeof createChannelDmPolicy === "function";
+  } catch {
+    return false;
+  }
 }
 
 /** From 2026.8.1 on a turn plan holds a route and OpenClaw finds the session by it; the same releases have this function. */

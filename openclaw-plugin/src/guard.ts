@@ -10,7 +10,7 @@ import { settingsOf } from "./groups.ts";
 import type { Hub } from "./hub.ts";
 import { approvedText, pairingOf } from "./pairing.ts";
 import { type PairingRequest, PairingWatch } from "./pairing-watch.ts";
-import { collectWarnings } from "./security.ts";
+import { securityOf } from "./security.ts";
 import { ISOLATE, SHARED_SESSION, type SessionRoute, SharedSessions } from "./shared-session.ts";
 
 export interface GuardOptions {
@@ -38,7 +38,7 @@ export class Guard {
   readonly watch: PairingWatch;
   readonly sessions: SharedSessions;
   readonly notes: GroupNotes;
-  readonly collectWarnings: ReturnType<typeof collectWarnings>;
+  readonly security: ReturnType<typeof securityOf>;
   readonly #options: GuardOptions;
   /** Of the accounts that run: a session is shared by all that lead to it. */
   readonly #setStatus = new Map<string, (status: SharingStatus) => void>();
@@ -49,7 +49,7 @@ export class Guard {
     this.watch = new PairingWatch({ file: () => pairingFile(hub), warn: (message) => log.warn(message) });
     this.sessions = new SharedSessions(log);
     this.notes = new GroupNotes(log);
-    this.collectWarnings = collectWarnings({ env, runtime: () => hub.runtime });
+    this.security = securityOf({ env, runtime: () => hub.runtime });
   }
 
   /** Entries as they are compared with ids; those that mean no person are left out. */

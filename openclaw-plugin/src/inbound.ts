@@ -2,7 +2,7 @@ import type { OpenClawConfig, PluginRuntime } from "openclaw/plugin-sdk/channel-
 import { type Access, decideAccess } from "./access.ts";
 import { CHANNEL, type Environment, resolveAccount } from "./accounts.ts";
 import type { Bridge, Log, Traffic } from "./bridge-http.ts";
-import type { Lanes } from "./compat.ts";
+import { type Lanes, commandsOvertake } from "./compat.ts";
 import { DecisionLog } from "./decision-log.ts";
 import type { Guard } from "./guard.ts";
 import { withGroupAgent } from "./groups.ts";
@@ -45,7 +45,8 @@ export async function runTurns(context: TurnsContext, mailbox: Mailbox<Delivery>
     const conversation = envelope.message.conversation.id;
     const stops = isStop(envelope.message.text);
     if (stops) context.hub.ledger.stop(entry);
-    const before = order.enter(conversation, entry, stops);
+    const overtakes = stops || isCommandBeside(context, envelope.message.text);
+    const before = order.enter(conversation, entry, overtakes);
     const turn = async (own: Entry): Promise<void> => {
       await before;
       if (signal.aborted) own.note({ kind: "failed", reason: "the channel stopped" });
@@ -53,9 +54,13 @@ export async function runTurns(context: TurnsContext, mailbox: Mailbox<Delivery>
     };
     // Owned by its entry: whatever happens to the turn ends in `note`, and the bridge hears of it.
     const lane = `${context.accountId} ${conversation}`;
-    const place = { lane, overtakes: stops, entry };
+    const place = { lane, overtakes, entry };
     void context.lanes.run(context.runtime, place, turn);
   }
+}
+
+function isCommandBeside({ runtime, config }: TurnsContext, text: string): boolean {
+  return commandsOvertake(runtime) && text.startsWith("/") && runtime.channel.text.hasControlCommand(text, config());
 }
 
 /** One message: decide who may speak, dispatch, and note how far it came. Never rejects. */

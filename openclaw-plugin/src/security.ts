@@ -1,24 +1,34 @@
 import type { ChannelPlugin, OpenClawConfig, PluginRuntime } from "openclaw/plugin-sdk/channel-core";
 import { type Account, CHANNEL, type Environment, resolveAccount } from "./accounts.ts";
 import { senderOf, sendersIn } from "./allowlist.ts";
+import { takesFindings } from "./compat.ts";
 import { pairingOf } from "./pairing.ts";
 import { ISOLATE, SHARED_SESSION } from "./shared-session.ts";
 
 type Security = NonNullable<ChannelPlugin["security"]>;
 type Finding = Exclude<Awaited<ReturnType<NonNullable<Security["collectWarnings"]>>>[number], string>;
 
+type Collectors = "collectWarnings" | "collectAuditFindings";
+type Asked = Pick<Parameters<NonNullable<Security["collectWarnings"]>>[0], "cfg" | "accountId">;
+
 export interface SecurityOptions {
   env: Environment;
   runtime: () => PluginRuntime | undefined;
 }
 
-/** What `openclaw security audit` and `openclaw doctor` say about an account beyond OpenClaw's own findings. */
-export function collectWarnings({ env, runtime }: SecurityOptions): NonNullable<Security["collectWarnings"]> {
-  return async ({ cfg, accountId }) => {
+/**
+ * What `openclaw security audit` and `openclaw doctor` say about an account beyond OpenClaw's own findings. Before 2026.8.1 warnings are plain
+ * texts, and anything else ends the command with an error; findings go another way there, which doctor does not ask.
+ */
+export function securityOf({ env, runtime }: SecurityOptions): Required<Pick<Security, Collectors>> {
+  const findings = async ({ cfg, accountId }: Asked): Promise<Finding[]> => {
     const account = resolveAccount(cfg, accountId, env);
-    const findings = [...openGroups(account), ...deadEntries(account)];
-    if (await isSharedByMany(cfg, account, runtime())) findings.push(sharedSession());
-    return findings;
+    const all = [...openGroups(account), ...deadEntries(account)];
+    return (await isSharedByMany(cfg, account, runtime())) ? [...all, sharedSession()] : all;
+  };
+  return {
+    collectWarnings: async (asked) => ((await takesFindings()) ? await findings(asked) : []),
+    collectAuditFindings: async (asked) => ((await takesFindings()) ? [] : await findings(asked)),
   };
 }
 

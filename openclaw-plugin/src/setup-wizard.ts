@@ -122,6 +122,12 @@ async function askAccount(prompter: Prompter, known: string[]): Promise<string> 
   return id.trim();
 }
 
+/** OpenClaw before 2026.8 gives nothing at all when nothing was typed. */
+async function askSecret(prompter: Prompter, question: Parameters<Prompter["text"]>[0]): Promise<string> {
+  const typed = (await prompter.text({ ...question, sensitive: true })) as string | undefined;
+  return typed ?? "";
+}
+
 async function askCredentials(prompter: Prompter, before: Account, accountId: string): Promise<SetupInput> {
   const { appKey, appSecret, fromEnvironment } = before;
   if (fromEnvironment && isConfigured(before)) {
@@ -139,11 +145,10 @@ async function askCredentials(prompter: Prompter, before: Account, accountId: st
     ...(written.appKey && { initialValue: written.appKey }),
     validate: appKeyProblem,
   });
-  const secret = await prompter.text({
+  const secret = await askSecret(prompter, {
     message: written.appSecret
       ? `App Secret (Client Secret) of ${accountId}, empty keeps it`
       : "App Secret (Client Secret)",
-    sensitive: true,
     validate: (value) => (value.trim() === "" && written.appSecret ? undefined : appSecretProblem(value)),
   });
   // What did not change stays as it is written, "${NAME}" too.
@@ -160,11 +165,10 @@ async function askBridge(prompter: Prompter, before: Account): Promise<SetupInpu
     placeholder: DEFAULT_BRIDGE_URL,
     validate: bridgeUrlProblem,
   });
-  const token = await prompter.text({
+  const token = await askSecret(prompter, {
     message: before.hasBridgeToken
       ? `Bridge token, empty keeps it, ${REMOVE} removes it`
       : "Bridge token (BRIDGE_TOKEN there), empty: both sides derive it from the App Secret",
-    sensitive: true,
     validate: (value) => (value.trim() === REMOVE ? undefined : bridgeTokenProblem(value)),
   });
   const address = url.trim().replace(/\/+$/, "");

@@ -162,6 +162,14 @@ export function snapshotOf(account: Account): Snapshot {
   };
 }
 
+/**
+ * An account for those who only look at it. OpenClaw before 2026.9 builds the status of this and not of the account itself, so it holds
+ * all of that but its secrets.
+ */
+export function inspected(account: Account): Account {
+  return { ...snapshotOf(account), ...account, appSecret: "", tokens: account.tokens.map(() => "not shown") };
+}
+
 /** The same with how it runs and what the last look at the bridge found. */
 export function buildAccountSnapshot({ account, runtime, probe }: Parameters<BuildSnapshot>[0]): Snapshot {
   const report = asReport(probe) ?? asReport(runtime?.probe);

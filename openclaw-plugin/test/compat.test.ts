@@ -1,7 +1,10 @@
+import { mkdtemp, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import type { PluginRuntime } from "openclaw/plugin-sdk/channel-core";
 import { describe, expect, test } from "vitest";
-import { Lanes, OLDEST_OPENCLAW, inboundRun, misfit } from "../src/compat.ts";
+import { Lanes, OLDEST_OPENCLAW, commandsOvertake, inboundRun, misfit } from "../src/compat.ts";
 import { type Entry, Ledger } from "../src/ledger.ts";
 
 const nothing = (): void => undefined;
@@ -23,7 +26,7 @@ function runtime(version: string, { isNew }: { isNew: boolean }) {
       resolveStorePath: (_: unknown, { agentId }: { agentId: string }) => `store of ${agentId}`,
       recordInboundSession: nothing,
     },
-    reply: { dispatchReplyWithBufferedBlockDispatcher: nothing },
+    reply: { dispatchReplyWithBufferedBlockDispatcher: (asked: unknown) => asked },
   };
   const fake = {
     version,
@@ -35,6 +38,7 @@ function runtime(version: string, { isNew }: { isNew: boolean }) {
   return { fake, runs, host: fake as unknown as PluginRuntime };
 }
 const older = runtime("2026.6.11", { isNew: false });
+const between = runtime("2026.8.2", { isNew: true });
 const newer = runtime("2026.9.6", { isNew: true });
 
 describe("what this OpenClaw lacks", () => {
@@ -117,7 +121,6 @@ describe("the turn plan", () => {
       routeSessionKey: "agent:main:main",
       storePath: "store of main",
       recordInboundSession: nothing,
-      dispatchReplyWithBufferedBlockDispatcher: nothing,
       replyOptions: { disableBlockStreaming: true },
     });
     const { onAgentRunStart } = plan["replyOptions"] as { onAgentRunStart: (runId: string) => void };
@@ -125,6 +128,28 @@ describe("the turn plan", () => {
     onAgentRunStart("run2");
     expect(told).toEqual(["run1", "adopted", "run2"]);
   });
+});
+
+test("before 2026.7 the sessions on disk look changed when a turn begins, so that they are read again", async () => {
+  const file = join(await mkdtemp(join(tmpdir(), "dingtalk-bridge-store-")), "sessions.json");
+  await writeFile(file, "{}");
+  await utimes(file, 1, 1);
+  for (const [version, isTouched] of [
+    ["2026.7.35", false],
+    ["2026.6.11", true],
+  ] as const) {
+    const { host, runs, fake } = runtime(version, { isNew: false });
+    Object.assign(fake.channel.session, { resolveStorePath: () => file });
+    const plan = { cfg: {}, route: { agentId: "main", sessionKey: "agent:main:main" } };
+    const params = { channel: "dingtalk", raw: "", adapter: { ingest: nothing, resolveTurn: () => plan } };
+    void inboundRun(host)(params as unknown as Parameters<ReturnType<typeof inboundRun>>[0]);
+    const { adapter } = runs.at(-1) as { adapter: { resolveTurn: () => Promise<Record<string, unknown>> } };
+    const older = await adapter.resolveTurn();
+    const dispatch = older["dispatchReplyWithBufferedBlockDispatcher"] as (asked: unknown) => unknown;
+    expect(await dispatch("asked")).toBe("asked");
+    expect((await stat(file)).mtimeMs > 1_000).toBe(isTouched);
+  }
+  await rm(dirname(file), { recursive: true });
 });
 
 describe("the turns of a conversation", () => {
@@ -175,6 +200,25 @@ describe("the turns of a conversation", () => {
     second.end();
     await two.done;
     expect(two.entry.standing).toEqual(taken);
+  });
+
+  test("run one after another on 2026.8, and a message is taken when OpenClaw has it", async () => {
+    const lanes = new Lanes();
+    const [first, second, command] = [begin(), begin(), begin()];
+    const one = start(between.host, lanes, first.turn);
+    const two = start(between.host, lanes, second.turn);
+    const three = start(between.host, lanes, command.turn, true);
+    await Promise.all([first.started, command.started]);
+    expect([one, two, three].map(({ entry }) => entry.standing)).toEqual([taken, undefined, taken]);
+    first.end();
+    await second.started;
+    expect(two.entry.standing).toEqual(taken);
+    for (const { end } of [second, command]) end();
+    await Promise.all([one.done, two.done, three.done]);
+  });
+
+  test("a command overtakes them there alone", () => {
+    expect([older, between, newer].map(({ host }) => commandsOvertake(host))).toEqual([false, true, false]);
   });
 
   test("what failed is told at once, also on an older one", async () => {

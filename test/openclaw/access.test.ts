@@ -5,6 +5,7 @@ import { Bridge } from "./support/bridge.ts";
 import { type Said, saidIn } from "./support/chat.ts";
 import { Gateway } from "./support/gateway.ts";
 import { ModelServer } from "./support/model-server.ts";
+import { agentRoster, approvalsEndWithRun, hasStatusWarnings } from "./support/release.ts";
 
 const APP = { appKey: "dingApp1", appSecret: "secret-of-app-1" };
 const SECOND = { appKey: "dingApp2", appSecret: "secret-of-app-2" };
@@ -43,7 +44,7 @@ describe("access, with a real OpenClaw gateway", () => {
       config["messages"] = { queue: { mode: "followup" } };
       const { providers } = config["models"] as { providers: { mock: { models: Json[] } } };
       providers.mock.models.push({ ...providers.mock.models[0], id: "other", name: "Other" });
-      config["agents"] = { ...(config["agents"] as Json), entries: { main: {}, coder: {} } };
+      config["agents"] = { ...(config["agents"] as Json), ...agentRoster(["main", "coder"]) };
     });
     await gateway.start();
     await sim.until("connected");
@@ -58,7 +59,10 @@ describe("access, with a real OpenClaw gateway", () => {
 
   beforeEach(() => {
     onTestFailed(() => {
-      console.error(`--- gateway\n${gateway.log.slice(-6_000)}\n--- bridge\n${bridge?.log.slice(-2_000)}`);
+      const said = texts().slice(-10).join("\n");
+      console.error(
+        `--- gateway\n${gateway.log.slice(-6_000)}\n--- bridge\n${bridge?.log.slice(-2_000)}\n--- said\n${said}`,
+      );
     });
   });
 
@@ -68,18 +72,23 @@ describe("access, with a real OpenClaw gateway", () => {
     gateway.log.split("\n").filter((line) => words.every((word) => line.includes(word)));
 
   let revision = 20;
+  /** How often the gateway has come to work with another configuration: of some changes it starts anew by itself. */
+  const applied = (): number => {
+    const from = /config hot reload applied|config change requires gateway restart[^]*?\[gateway\] ready/g;
+    return gateway.log.match(from)?.length ?? 0;
+  };
   /**
    * Writes it to the configuration and waits until the gateway, which reads it by itself, has it. It says so when a channel is concerned,
    * so one of the channel's settings that do not matter here changes every time.
    */
   const change = async (edit: (config: Json, dingtalk: Json) => void): Promise<void> => {
-    const before = logLines("config hot reload applied").length;
+    const before = applied();
     await gateway.configure((config) => {
       const { dingtalk } = config["channels"] as { dingtalk: Json };
       dingtalk["mediaMaxMb"] = revision += 1;
       edit(config, dingtalk);
     });
-    await expect.poll(() => logLines("config hot reload applied").length, SOON).toBeGreaterThan(before);
+    await expect.poll(applied, SOON).toBeGreaterThan(before);
   };
   const set = (settings: Json): Promise<void> => change((_, dingtalk) => Object.assign(dingtalk, settings));
 
@@ -187,6 +196,7 @@ describe("access, with a real OpenClaw gateway", () => {
       expect(model.requests.at(-1)?.context).toContain("say second");
 
       expect(logLines("direct messages of several people share one session")).toHaveLength(1);
+      if (!hasStatusWarnings()) return;
       const status = await gateway.cli("channels", "status");
       expect(status).toContain("openclaw config set session.dmScope per-channel-peer");
       const doctor = (await gateway.cli("doctor", "--non-interactive")).replaceAll(/[│\s]+/g, " ");
@@ -370,7 +380,7 @@ describe("access, with a real OpenClaw gateway", () => {
 
     test("/stop of the owner ends what runs", async () => {
       const release = model.hold();
-      await ask("staff001", "stopped");
+      await sim.say({ from: "staff001", text: "say stopped" });
       await expect.poll(() => model.requests.at(-1)?.prompt, SOON).toContain("say stopped");
       await sim.say({ from: "staff001", text: "/stop" });
       await expect.poll(texts, SOON).toContainEqual(expect.stringContaining("aborted"));
@@ -392,13 +402,15 @@ describe("access, with a real OpenClaw gateway", () => {
 
   describe("approvals of commands on the gateway's machine", () => {
     const prompt = (): string => texts().findLast((text) => text.includes("approval required")) ?? "";
+    /** Of OpenClaw itself. Some releases have the agent tell of it in its conversation as well. */
+    const prompts = (): number => occurrences("approval required");
 
     beforeAll(() => {
-      model.answers.set("run", ({ toolResults }) =>
-        toolResults.length > 0
-          ? `It says: ${toolResults.join(" ")}`
-          : { tool: "exec", args: { command: "echo ran-on-the-gateway" } },
-      );
+      model.answers.set("run", ({ prompt, toolResults }) => {
+        // Before 2026.8.1 what became of the command is the prompt of another run.
+        const outcome = /Exact completion details:\s+(.*)/s.exec(prompt)?.[1] ?? toolResults.join(" ");
+        return outcome === "" ? { tool: "exec", args: { command: "echo ran-on-the-gateway" } } : `It says: ${outcome}`;
+      });
     });
 
     test("a command that needs one, while nobody can be asked, is denied at once", async () => {
@@ -408,15 +420,17 @@ describe("access, with a real OpenClaw gateway", () => {
         config["tools"] = { exec: { security: "allowlist", ask: "always" } };
       });
       await ask("staff002", "run");
-      await expect.poll(texts, SOON).toContainEqual(expect.stringMatching(/^It says: .*exec denied/s));
+      await expect.poll(texts, SOON).toContainEqual(expect.stringMatching(/^It says: .*exec denied/is));
     });
 
     test("the prompt comes in the conversation, nobody but the owner can approve, and the command runs", async () => {
       await change((config) => (config["approvals"] = { exec: { enabled: true, mode: "session" } }));
-      await ask("staff001", "run");
+      await sim.say({ from: "staff001", text: "say run" });
       const id = await vi.waitFor(() => /\/approve ([\w-]+) allow-once/.exec(prompt())![1]!, SOON);
       expect(await decided({ from: "staff002", text: `/approve ${id} allow-once` })).toContain("decision=denied");
-      expect(occurrences("ran-on-the-gateway")).toBe(1);
+      expect(prompts()).toBe(1);
+      expect(texts()).not.toContainEqual(expect.stringMatching(/^It says: .*ran-on-the-gateway/s));
+      if (approvalsEndWithRun()) return;
       await sim.say({ from: "staff001", text: `/approve ${id} allow-once` });
       await expect.poll(texts, SOON).toContainEqual(expect.stringMatching(/^It says: .*ran-on-the-gateway/s));
     });
@@ -426,9 +440,9 @@ describe("access, with a real OpenClaw gateway", () => {
       await change((config) => {
         config["approvals"] = { exec: { enabled: true, mode: "targets", targets: [{ channel: "dingtalk", to }] } };
       });
-      const before = occurrences("ran-on-the-gateway");
-      await ask("staff002", "run", GROUP.conversationId);
-      await expect.poll(() => occurrences("ran-on-the-gateway"), SOON).toBe(before + 1);
+      const before = prompts();
+      await sim.say({ from: "staff002", text: "say run", group: GROUP.conversationId });
+      await expect.poll(prompts, SOON).toBe(before + 1);
       const id = /\/approve ([\w-]+) allow-once/.exec(prompt())![1]!;
       await sim.say({ from: "staff001", text: `/approve ${id} deny` });
       await expect.poll(texts, SOON).toContainEqual(expect.stringMatching(/^It says: .*denied/s));

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -10,6 +11,7 @@ import { Bridge } from "./support/bridge.ts";
 import { type Said, saidIn } from "./support/chat.ts";
 import { Gateway } from "./support/gateway.ts";
 import { ModelServer } from "./support/model-server.ts";
+import { hasStatusWarnings, refusesToSend } from "./support/release.ts";
 
 const APP = { appKey: "dingApp1", appSecret: "secret-of-app-1" };
 const GROUP = { conversationId: "cidMixedCASE+aB/x9Zq==", title: "测试群" };
@@ -69,12 +71,19 @@ describe("sending and status with a real OpenClaw gateway", () => {
 
   const answers = (): Said[] => saidIn(sim);
   const texts = (): string[] => answers().map(({ text }) => text);
-  const send = async (target: string, ...more: string[]): Promise<string> =>
-    await gateway.cli("message", "send", "--channel", "dingtalk", "--target", target, ...more);
-  const sendJson = async (target: string, ...more: string[]): Promise<Receipt> => {
-    const output = await send(target, ...more, "--json");
-    return JSON.parse(/^\{.*^\}/ms.exec(output)![0]) as Receipt;
+  const send = async (target: string, ...more: string[]): Promise<string> => {
+    if (refusesToSend()) return await callToSend(target, more);
+    return await gateway.cli("message", "send", "--channel", "dingtalk", "--target", target, ...more);
   };
+  /** The same where `openclaw message send` knows OpenClaw's own channels only: what the README tells to run there. */
+  const callToSend = async (to: string, flags: string[]): Promise<string> => {
+    const valueOf = (flag: string): string | undefined => flags[flags.indexOf(flag) + 1];
+    const mediaUrl = flags.includes("--media") && { mediaUrl: valueOf("--media") };
+    const idempotencyKey = randomUUID();
+    const params = { channel: "dingtalk", to, message: valueOf("--message"), ...mediaUrl, idempotencyKey };
+    return await gateway.cli("gateway", "call", "send", "--timeout", "60000", "--params", JSON.stringify(params));
+  };
+  const receiptIn = (output: string): Receipt => JSON.parse(/^\{.*^\}/ms.exec(output)![0]) as Receipt;
   /** Of one channel section; waits until the channel runs with it. */
   const setBridge = async (settings: object): Promise<void> => {
     const started = (): number => gateway.log.split("dingtalk: account default: bridge at").length;
@@ -87,25 +96,29 @@ describe("sending and status with a real OpenClaw gateway", () => {
   };
   const lastLine = (): string => gateway.log.split("\n").findLast((line) => line.includes("dingtalk: account")) ?? "";
 
-  test("the channel's start is one line: address, version, connected", () => {
-    const lines = gateway.log.split("\n").filter((line) => line.includes("dingtalk: account default"));
-    expect(lines).toEqual([expect.stringMatching(/bridge at http:\/\/127\.0\.0\.1:\d+, version \d\S*: connected$/)]);
+  test("the channel's start is one line: address, version, connected", async () => {
+    const lines = (): string[] => gateway.log.split("\n").filter((line) => line.includes("dingtalk: account default"));
+    await expect.poll(lines, SOON).not.toEqual([]);
+    expect(lines()).toEqual([expect.stringMatching(/bridge at http:\/\/127\.0\.0\.1:\d+, version \d\S*: connected$/)]);
   });
 
-  test("message send comes back with the bridge's id and DingTalk's receipt; buttons come as words", async () => {
-    const buttons = [{ label: "Approve", value: "approve" }];
-    const presentation = JSON.stringify({ blocks: [{ type: "buttons", buttons }] });
-    const words = ["--message", "to a person", "--presentation", presentation];
-    const { messageId, payload } = await sendJson("user:staff001", ...words);
-    expect(messageId).toMatch(/^out_/);
-    expect(payload.result.meta).toEqual({ status: "delivered", receipts: [expect.any(String)] });
-    expect(texts()).toContainEqual(expect.stringMatching(/to a person.*Approve/s));
-  });
+  test.skipIf(refusesToSend())(
+    "message send comes back with the bridge's id and DingTalk's receipt; buttons come as words",
+    async () => {
+      const buttons = [{ label: "Approve", value: "approve" }];
+      const presentation = JSON.stringify({ blocks: [{ type: "buttons", buttons }] });
+      const words = ["--message", "to a person", "--presentation", presentation];
+      const { messageId, payload } = receiptIn(await send("user:staff001", ...words, "--json"));
+      expect(messageId).toMatch(/^out_/);
+      expect(payload.result.meta).toEqual({ status: "delivered", receipts: [expect.any(String)] });
+      expect(texts()).toContainEqual(expect.stringMatching(/to a person.*Approve/s));
+    },
+  );
 
   test("a group is reached by its bare id, to the letter; a long Markdown text arrives whole", async () => {
     const words = Array.from({ length: 900 }, (_, i) => `**word${i}**`).join(" ");
-    const { payload } = await sendJson(`dingtalk:${GROUP.conversationId}`, "--message", words);
-    expect(payload.to).toBe(`conversation:${GROUP.conversationId}`);
+    const output = await send(`dingtalk:${GROUP.conversationId}`, "--message", words, "--json");
+    if (!refusesToSend()) expect(receiptIn(output).payload.to).toBe(`conversation:${GROUP.conversationId}`);
     const parts = answers().filter(({ conversationId, text }) => conversationId === GROUP.conversationId && text);
     expect(parts.length).toBeGreaterThan(1);
     const all = parts.map(({ text }) => text).join(" ");
@@ -120,14 +133,19 @@ describe("sending and status with a real OpenClaw gateway", () => {
     await expect(refused).rejects.toThrow(/ended with 1:.*media_url_refused/s);
   });
 
-  test("a dry run sends nothing", async () => {
+  test.skipIf(refusesToSend())("a dry run sends nothing", async () => {
     expect(await send("user:staff001", "--message", "never", "--dry-run")).toContain("dry-run");
     expect(texts()).not.toContain("never");
   });
 
   test.for([
     ["user:nobody", /was not delivered: recipient_unknown .*check the staffId/],
-    ["zhangsan", /Unknown target "zhangsan".*user:<staffId>.*conversation:<conversationId>.*openclaw logs/s],
+    [
+      "zhangsan",
+      refusesToSend()
+        ? /user:zhangsan was not delivered: recipient_unknown .*check the staffId/
+        : /Unknown target "zhangsan".*user:<staffId>.*conversation:<conversationId>.*openclaw logs/s,
+    ],
   ] as const)("to %s it fails, and says why", async ([target, words]) => {
     await expect(send(target, "--message", "lost")).rejects.toThrow(words);
     expect(texts()).not.toContain("lost");
@@ -137,8 +155,11 @@ describe("sending and status with a real OpenClaw gateway", () => {
     sim.faults.api("*", { kind: "answer", status: 503, body: {} });
     const output = await send("user:staff001", "--message", "later");
     sim.faults.clear();
-    expect(output).toMatch(/has taken message out_\S+ to user:staff001 but not delivered it yet: \w+/);
-    expect(output).toContain("Sent via DingTalk");
+    // The command writes this down; what the gateway answers to the call has no place for it.
+    if (!refusesToSend()) {
+      expect(output).toMatch(/has taken message out_\S+ to user:staff001 but not delivered it yet: \w+/);
+      expect(output).toContain("Sent via DingTalk");
+    }
     await expect.poll(texts, SOON).toContain("later");
   });
 
@@ -217,30 +238,34 @@ describe("sending and status with a real OpenClaw gateway", () => {
     sim.faults.abort();
     await expect
       .poll(async () => await gateway.cli("channels", "status", "--probe"), { timeout: 120_000, interval: 500 })
-      .toMatch(/disconnected.*health:degraded.*probe failed.*not connected to DingTalk/s);
+      .toMatch(/error:the bridge is not connected to DingTalk: .*disconnected.*health:degraded.*probe failed/);
     expect(lastLine()).toMatch(/is now degraded: the bridge is not connected to DingTalk: /);
     sim.faults.clear();
   });
 
   test("a wrong token is named on every page, with what to do", async () => {
     await setBridge({ bridgeToken: "another-token-of-nobody", dmPolicy: "open", allowFrom: ["*"] });
-    const words = /refuses the token of account default/;
     const status = await gateway.cli("channels", "status");
     expect(status).toMatch(
       /DingTalk default: .*error:the bridge at \S+ refuses the token.*disconnected.*health:degraded/,
     );
-    expect(status).toMatch(/Warnings:\n- dingtalk default: the bridge at \S+ refuses the token .*BRIDGE_TOKEN/);
-    expect(status).toMatch(
-      /- dingtalk default: dmPolicy is "open": .*openclaw config set channels\.dingtalk\.dmPolicy pairing/,
-    );
+    if (hasStatusWarnings()) {
+      expect(status).toMatch(/Warnings:\n- dingtalk default: the bridge at \S+ refuses the token .*BRIDGE_TOKEN/);
+      expect(status).toMatch(
+        /- dingtalk default: dmPolicy is "open": .*openclaw config set channels\.dingtalk\.dmPolicy pairing/,
+      );
+    }
+    const words = hasStatusWarnings() ? /refuses the token of account default/ : /DingTalk: degraded/;
     // The gateway keeps what it found for a while.
     await expect.poll(async () => await gateway.cli("health"), { timeout: 120_000, interval: 5_000 }).toMatch(words);
   });
 
   test("and to whoever looks deeper or sends; the gateway itself is ready all the same", async () => {
     expect(await gateway.cli("status", "--deep")).toMatch(/DingTalk\s+│ WARN/);
-    const doctor = (await gateway.cli("doctor", "--non-interactive")).replaceAll(/[│\s]+/g, " ");
-    expect(doctor).toMatch(/Channel warnings.*refuses the token of account default .*same App Key/);
+    if (hasStatusWarnings()) {
+      const doctor = (await gateway.cli("doctor", "--non-interactive")).replaceAll(/[│\s]+/g, " ");
+      expect(doctor).toMatch(/Channel warnings.*refuses the token of account default .*same App Key/);
+    }
     await expect(send("user:staff001", "--message", "lost")).rejects.toThrow(
       /not sent: the bridge at \S+ refuses the token/,
     );
@@ -287,12 +312,15 @@ describe("sending and status with a real OpenClaw gateway", () => {
     await setBridge({ bridgeToken: undefined, dmPolicy: "pairing" });
     expect(lastLine()).toMatch(/version \S+: connected$/);
     await bridge.stop();
-    await expect(send("user:staff001", "--message", "lost")).rejects.toThrow(
-      /not sent: no bridge answers at \S+ \(ECONNREFUSED\); start it with "npx dingtalk-bridge start"/,
-    );
-    expect(await gateway.cli("channels", "status", "--probe")).toMatch(
-      /disconnected.*health:unreachable.*Warnings:.*no bridge answers/s,
-    );
+    // The gateway, asked to send, goes on trying for minutes; a command does not.
+    if (!refusesToSend()) {
+      await expect(send("user:staff001", "--message", "lost")).rejects.toThrow(
+        /not sent: no bridge answers at \S+ \(ECONNREFUSED\); start it with "npx dingtalk-bridge start"/,
+      );
+    }
+    const status = await gateway.cli("channels", "status", "--probe");
+    expect(status).toMatch(/error:no bridge answers.*disconnected.*health:unreachable/);
+    if (hasStatusWarnings()) expect(status).toMatch(/Warnings:.*no bridge answers/s);
     expect(lastLine()).toMatch(/is now unreachable: no bridge answers/);
   });
 

@@ -10,8 +10,8 @@ import { saidIn } from "./support/chat.ts";
 import { Gateway } from "./support/gateway.ts";
 import { ModelServer } from "./support/model-server.ts";
 import { freePort } from "./support/ports.ts";
-import { release, releases } from "./support/release.ts";
-import { CANCEL, DOWN, ENTER, type Terminal } from "./support/terminal.ts";
+import { addsByName, atLeast, consent, keepsKindOfInstallation, release, releases } from "./support/release.ts";
+import { CANCEL, DOWN, ENTER, type Terminal, UP } from "./support/terminal.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const APP = { appKey: "dingSetup1", appSecret: "secret-of-setup-1" };
@@ -37,6 +37,7 @@ describe("setting DingTalk up in a real OpenClaw", () => {
     await model.start();
     sim = await startDingtalkSimulator({ apps: [APP] });
     gateway = await Gateway.create(model.url);
+    bridge = await Bridge.start({ ...APP, dingtalkUrl: sim.url, gatewayUrl: gateway.url });
   });
 
   afterAll(async () => {
@@ -56,7 +57,11 @@ describe("setting DingTalk up in a real OpenClaw", () => {
   };
   const section = async (): Promise<Section> => ((await gateway.config())["channels"] as Json)["dingtalk"] as Section;
   const install = async (what: string): Promise<string> =>
-    await gateway.cli("plugins", "install", "--force", "--accept-capabilities", what);
+    await gateway.cli("plugins", "install", "--force", ...consent(), what);
+  /** A flag of the plugin's own, and what the same is called where OpenClaw has one set of flags for all channels. */
+  const flag = (own: string, common: string): string => (addsByName() ? own : common);
+  const APP_KEY = flag("--app-key", "--app-token");
+  const APP_SECRET = flag("--app-secret", "--secret");
   const addAccount = async (...flags: string[]): Promise<string> =>
     await gateway.cli("channels", "add", "--channel", "dingtalk", ...flags);
 
@@ -102,13 +107,13 @@ describe("setting DingTalk up in a real OpenClaw", () => {
     expect(pack.stderr).toBe("");
     expect(pack.stdout.trim()).toMatch(/^dist\/openclaw-plugin\/openclaw-channel-dingtalk-bridge-[\d.]+\.tgz$/);
 
+    if (keepsKindOfInstallation()) await gateway.cli("plugins", "uninstall", "--force", "dingtalk");
     // That it loads is what the rest of this file is about.
     expect(await install(join(ROOT, pack.stdout.trim()))).toContain("Installed plugin: dingtalk");
   });
 
   test("with credentials in the environment and nothing else, people are asked for a code and then answered", async () => {
     showLogs();
-    bridge = await Bridge.start({ ...APP, dingtalkUrl: sim.url, gatewayUrl: gateway.url });
     Object.assign(gateway.variables, {
       DINGTALK_APP_KEY: APP.appKey,
       DINGTALK_APP_SECRET: APP.appSecret,
@@ -117,7 +122,9 @@ describe("setting DingTalk up in a real OpenClaw", () => {
     });
     expect(await gateway.config()).not.toHaveProperty("channels");
     // Without the flag, or a section of its configuration, OpenClaw leaves channels alone that only the environment knows.
-    await gateway.start("--ambient-channels");
+    const startsAmbient = atLeast("2026.8.1");
+    if (!startsAmbient) await write({ dmPolicy: "pairing" });
+    await gateway.start(...(startsAmbient ? ["--ambient-channels"] : []));
 
     await gateway.cli("pairing", "approve", "dingtalk", await codeFor("staff001"));
     await sim.say({ from: "staff001", text: "say environment" });
@@ -142,10 +149,15 @@ describe("setting DingTalk up in a real OpenClaw", () => {
     for (const name of Object.keys(gateway.variables)) delete gateway.variables[name];
     await gateway.configure((config) => {
       delete config["commands"];
+      delete config["channels"];
     });
     const port = await freePort();
     const nowhere = `http://127.0.0.1:${port}`;
-    terminal = gateway.terminal("channels", "add", "dingtalk");
+    terminal = gateway.terminal("channels", "add", ...(addsByName() ? ["dingtalk"] : []));
+    if (!addsByName()) {
+      await terminal.answer("Set up a chat channel now?", ENTER);
+      await terminal.answer("○ DingTalk (dingtalk-bridge)", DOWN + ENTER);
+    }
     await terminal.answer("App Key (Client ID)", `${APP.appKey}${ENTER}`);
     await terminal.answer("App Secret (Client Secret)", `a b${ENTER}`);
     await terminal.answer("The App Secret has a space in it", `\u0015${APP.appSecret}${ENTER}`);
@@ -154,6 +166,8 @@ describe("setting DingTalk up in a real OpenClaw", () => {
     await terminal.answer("Who is going to write to the robot?", DOWN + ENTER);
     await terminal.answer("which makes you the owner", `staff001${ENTER}`);
     await terminal.answer("Restrict the agent's tools", ENTER);
+    // The last line of the list is "Finished".
+    if (!addsByName()) await terminal.answer("Select a channel", UP + ENTER);
     await terminal.answer("Configure DM access policies now?", ENTER);
     const { status, screen } = await terminal.end();
 
@@ -188,7 +202,7 @@ describe("setting DingTalk up in a real OpenClaw", () => {
 
   test("an account is changed by flags, which keep what they do not name; the owner is answered at once", async () => {
     showLogs();
-    const said = await addAccount("--bridge-url", bridge.url, "--name", "Helper");
+    const said = await addAccount(flag("--bridge-url", "--url"), bridge.url, "--name", "Helper");
     expect(said).toContain('Added DingTalk account "main".');
     expect(said).toMatch(/The bridge at \S+ is there, version \d/);
     expect(await section()).toMatchObject({ bridgeUrl: bridge.url, accounts: { main: { ...APP, botName: "Helper" } } });
@@ -218,11 +232,11 @@ describe("setting DingTalk up in a real OpenClaw", () => {
   test("a second robot comes with flags and shares the route; bad ones are named and nothing is written", async () => {
     showLogs();
     const before = await section();
-    await expect(addAccount("--account", "second", "--app-key", SECOND.appKey)).rejects.toThrow(
+    await expect(addAccount("--account", "second", APP_KEY, SECOND.appKey)).rejects.toThrow(
       /Account second has no --app-secret/,
     );
     expect(await section()).toEqual(before);
-    await addAccount("--account", "second", "--app-key", SECOND.appKey, "--app-secret", SECOND.appSecret);
+    await addAccount("--account", "second", APP_KEY, SECOND.appKey, APP_SECRET, SECOND.appSecret);
 
     expect(await section()).toEqual({ ...before, accounts: { ...before.accounts, second: SECOND } });
     await expect

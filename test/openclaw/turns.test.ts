@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFailed, test, vi } from "vitest";
+import { commandsOvertake, explainsSilence, takesSeveral } from "./support/release.ts";
 import { type QueueMode, Rig, textOf } from "./support/rig.ts";
 
 const GROUP = { conversationId: "cidMixedCASE+aB/x9Zq==", title: "测试群" };
@@ -86,7 +87,7 @@ describe("several messages at a time with a real OpenClaw gateway", () => {
         .poll(() => decision(two), SOON)
         .toMatchObject({
           status: 200,
-          decision: mode === "steer" ? "merged" : "accepted",
+          decision: mode === "steer" && takesSeveral() ? "merged" : "accepted",
         });
       expect(textOf(rig.card(`first words of ${mode}`)!)).not.toContain("echo");
     });
@@ -162,11 +163,12 @@ describe("several messages at a time with a real OpenClaw gateway", () => {
 
     test.each(["/new", "/reset"])("%s in the middle ends what grows", async (command) => {
       const name = word(command.slice(1));
-      slow(name, `${mode} before ${command}`, "");
+      const goOn = slow(name, `${mode} before ${command}`, "");
       await rig.say(`say ${name}`);
       await expect.poll(() => rig.card(`${mode} before ${command}`), SOON).toBeDefined();
       const card = rig.card(`${mode} before ${command}`)!;
       await rig.say(command);
+      if (!commandsOvertake()) goOn();
 
       await expect.poll(() => card.flowStatus, SOON).toBe("3");
       await rig.say(`say ${name}after`);
@@ -177,10 +179,14 @@ describe("several messages at a time with a real OpenClaw gateway", () => {
       const goOn = slow(word("beside"), `${mode} beside, `, "to the end");
       const run = await rig.say(`say ${word("beside")}`);
       await expect.poll(() => rig.card(`${mode} beside`), SOON).toBeDefined();
-      const before = rig.texts.length;
+      const { length } = rig.texts;
+      const isStatus = (text: string): boolean => /OpenClaw \d{4}\./.test(text);
       const status = await rig.say("/status");
-      await expect.poll(() => rig.texts.length, SOON).toBe(before + 1);
-      expect(rig.answered(rig.texts.at(-1)!)).toBe(status);
+      // Before 2026.9 OpenClaw keeps it until the run is over.
+      if (!takesSeveral()) goOn();
+      await expect.poll(() => rig.texts.slice(length).filter(isStatus), SOON).toHaveLength(1);
+      if (takesSeveral()) expect(rig.texts).toHaveLength(length + 1);
+      expect(rig.answered(rig.texts.findLast(isStatus)!)).toBe(status);
       goOn();
 
       await expect.poll(() => rig.texts, SOON).toContain(`${mode} beside, to the end`);
@@ -209,21 +215,24 @@ describe("several messages at a time with a real OpenClaw gateway", () => {
     });
   });
 
-  test("words that come while a tool runs are answered together with the first ones", async () => {
-    await setQueue("steer");
-    rig.model.answers.set("tool", ({ toolResults }) =>
-      toolResults.length === 0 ? { tool: "exec", args: { command: "sleep 3" } } : "done",
-    );
-    rig.model.answers.set("meanwhile", () => "both of it is done");
-    const first = await rig.say("say tool", { from: "staff001", group });
-    await expect.poll(() => asked("tool"), SOON).toBe(1);
-    const second = await rig.say("say meanwhile", { from: "staff002", group });
+  test.skipIf(!takesSeveral())(
+    "words that come while a tool runs are answered together with the first ones",
+    async () => {
+      await setQueue("steer");
+      rig.model.answers.set("tool", ({ toolResults }) =>
+        toolResults.length === 0 ? { tool: "exec", args: { command: "sleep 3" } } : "done",
+      );
+      rig.model.answers.set("meanwhile", () => "both of it is done");
+      const first = await rig.say("say tool", { from: "staff001", group });
+      await expect.poll(() => asked("tool"), SOON).toBe(1);
+      const second = await rig.say("say meanwhile", { from: "staff002", group });
 
-    await expect.poll(() => rig.texts, SOON).toContain("both of it is done");
-    expect(rig.answered("both of it is done")).toBe(first);
-    await expect.poll(() => decision(second), SOON).toMatchObject({ status: 200, decision: "merged" });
-    expect(rig.texts.filter((text) => text === "both of it is done")).toHaveLength(1);
-  });
+      await expect.poll(() => rig.texts, SOON).toContain("both of it is done");
+      expect(rig.answered("both of it is done")).toBe(first);
+      await expect.poll(() => decision(second), SOON).toMatchObject({ status: 200, decision: "merged" });
+      expect(rig.texts.filter((text) => text === "both of it is done")).toHaveLength(1);
+    },
+  );
 
   test("what a tool does is shown while it runs, and can be switched off", async () => {
     const shown = (): unknown[] =>
@@ -272,16 +281,18 @@ describe("several messages at a time with a real OpenClaw gateway", () => {
     expect(textOf(card)).toMatch(/^Let me look at that first\..*(?:failed|⚠️)/s);
     await rig.say("say afterwards");
     await expect.poll(() => rig.texts, SOON).toContain("echo afterwards");
-    expect(rig.sim.sent.filter(({ text }) => text.includes("failed"))).toHaveLength(1);
+    expect(rig.sim.sent.filter(({ text }) => /failed|⚠️/.test(text))).toHaveLength(1);
   });
 
   test("the word for silence is never shown; who was spoken to answers all the same, as OpenClaw wants it", async () => {
     rig.model.answers.set("silent", () => "NO_REPLY");
     const before = rig.texts.length;
-    await rig.say("say silent", { group });
-    await expect.poll(() => rig.texts.length, SOON).toBe(before + 1);
+    const silent = await rig.say("say silent", { group });
+    await expect.poll(() => decision(silent), SOON).toMatchObject({ decision: "accepted" });
+    if (explainsSilence()) await expect.poll(() => rig.texts.length, SOON).toBe(before + 1);
     await rig.say("say spoken", { group });
-    await expect.poll(() => rig.texts.slice(before), SOON).toEqual([expect.stringMatching(/^⚠️/), "echo spoken"]);
+    const explained = explainsSilence() ? [expect.stringMatching(/^⚠️/)] : [];
+    await expect.poll(() => rig.texts.slice(before), SOON).toEqual([...explained, "echo spoken"]);
     expect(JSON.stringify([rig.sim.sent, rig.sim.cards])).not.toContain("NO_REPLY");
   });
 

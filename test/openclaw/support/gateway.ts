@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Child, until } from "./child.ts";
 import { freePort } from "./ports.ts";
 import { Terminal } from "./terminal.ts";
-import { atLeast, release } from "./release.ts";
+import { atLeast, consent, release } from "./release.ts";
 
 const OPENCLAW = join(release().folder, "node_modules", "openclaw", "openclaw.mjs");
 const PLUGIN = join(import.meta.dirname, "..", "..", "..", "openclaw-plugin");
@@ -53,8 +53,8 @@ export class Gateway {
   /** Installs the plugin, or the one in another folder, as a user does. */
   async installPlugin(folder = PLUGIN): Promise<string> {
     // Older ones ask nothing, and `--link` with `--force` is an error there.
-    const consent = atLeast("2026.8.1") ? ["--force", "--accept-capabilities"] : [];
-    return await this.cli("plugins", "install", "--link", ...consent, folder);
+    const more = atLeast("2026.8.1") ? ["--force", ...consent()] : [];
+    return await this.cli("plugins", "install", "--link", ...more, folder);
   }
 
   /** Runs `openclaw …` and returns what it wrote; throws when it fails. */

@@ -43,6 +43,38 @@ export const atLeast = (version: string): boolean => compare(release().version, 
 /** There `openclaw message send` refuses every channel that is not OpenClaw's own (openclaw/openclaw#137516). */
 export const refusesToSend = (): boolean => ["2026.8.1", "2026.8.2"].includes(release().version);
 
+/** Where the warnings of `openclaw channels status`, `openclaw doctor` and the like are of OpenClaw's own channels only, this is false. */
+export const hasStatusWarnings = (): boolean => atLeast("2026.9.6");
+
+/** There a command that needs an approval is denied by OpenClaw itself as soon as the run that asked for it is over. */
+export const approvalsEndWithRun = (): boolean => ["2026.8.1", "2026.8.2"].includes(release().version);
+
+/** From here on OpenClaw takes several messages of a conversation at a time; the plugin gives older ones one after another. */
+export const takesSeveral = (): boolean => atLeast("2026.9.6");
+
+/** Whether `/new` and the like end a run that is going on; before, they wait for its end. */
+export const commandsOvertake = (): boolean => atLeast("2026.8.1");
+
+/** There a plugin that was installed from a folder has to be uninstalled before it can be installed from a package. */
+export const keepsKindOfInstallation = (): boolean => ["2026.8.1", "2026.8.2"].includes(release().version);
+
+/** What `openclaw plugins install` has to be told where nobody can be asked; older ones do not ask. */
+export const consent = (): string[] => (atLeast("2026.8.1") ? ["--accept-capabilities"] : []);
+
+/** Where `openclaw channels add` knows a plugin's channel as an argument, with the plugin's own flags; before, it shows a list. */
+export const addsByName = (): boolean => atLeast("2026.8.1");
+
+/** Where somebody who spoke to the robot is told when the model has nothing to say. */
+export const explainsSilence = (): boolean => atLeast("2026.9.6");
+
+/** Several agents, the first of them the default one, as this release wants them in the `agents` section of its configuration. */
+export function agentRoster(ids: string[]): Record<string, unknown> {
+  const marked = ids.map((id, index) => ({ id, ...(index === 0 && { default: true }) }));
+  if (!atLeast("2026.8.1")) return { list: marked };
+  if (!atLeast("2026.9.6")) return { entries: Object.fromEntries(marked.map(({ id, ...entry }) => [id, entry])) };
+  return { entries: Object.fromEntries(ids.map((id) => [id, {}])) };
+}
+
 export const names = (all: Release[]): string => all.map(({ version }) => version).join(", ");
 
 /** `2026.7.35` before `2026.8.1`. Negative when the first one is older. */

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { stripVTControlCharacters } from "node:util";
 
 export const DOWN = "\u001B[B";
+export const UP = "\u001B[A";
 export const ENTER = "\r";
 export const CANCEL = "\u0003";
 
