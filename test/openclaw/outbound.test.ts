@@ -11,7 +11,7 @@ import { Bridge } from "./support/bridge.ts";
 import { type Said, saidIn } from "./support/chat.ts";
 import { Gateway } from "./support/gateway.ts";
 import { ModelServer } from "./support/model-server.ts";
-import { hasStatusWarnings, refusesToSend } from "./support/release.ts";
+import { hasStatusWarnings, refusesToSend, tellsHealth, tellsOfSending } from "./support/release.ts";
 
 const APP = { appKey: "dingApp1", appSecret: "secret-of-app-1" };
 const GROUP = { conversationId: "cidMixedCASE+aB/x9Zq==", title: "测试群" };
@@ -21,6 +21,9 @@ const PNG = Buffer.from(
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
   "base64",
 );
+
+/** Before 2026.8.1 OpenClaw has its own word for it when it thinks that it should restart the channel. */
+const HEALTH_DEGRADED = tellsHealth() ? /health:degraded/ : /health:(?:degraded|disconnected)/;
 
 interface Receipt {
   messageId: string;
@@ -111,7 +114,8 @@ describe("sending and status with a real OpenClaw gateway", () => {
       const { messageId, payload } = receiptIn(await send("user:staff001", ...words, "--json"));
       expect(messageId).toMatch(/^out_/);
       expect(payload.result.meta).toEqual({ status: "delivered", receipts: [expect.any(String)] });
-      expect(texts()).toContainEqual(expect.stringMatching(/to a person.*Approve/s));
+      const shown = tellsOfSending() ? /to a person.*Approve/s : /to a person/;
+      expect(texts()).toContainEqual(expect.stringMatching(shown));
     },
   );
 
@@ -190,7 +194,11 @@ describe("sending and status with a real OpenClaw gateway", () => {
     const slowly = { timeout: 120_000, interval: 3_000 };
     await expect
       .poll(async () => await runs(bad), slowly)
-      .toMatchObject({ deliveryStatus: "not-delivered", deliveryError: expect.stringContaining("recipient_unknown") });
+      .toMatchObject(
+        tellsOfSending()
+          ? { deliveryStatus: "not-delivered", deliveryError: expect.stringContaining("recipient_unknown") }
+          : { deliveryStatus: "unknown" },
+      );
   });
 
   test("a heartbeat's words are delivered", async () => {
@@ -218,7 +226,8 @@ describe("sending and status with a real OpenClaw gateway", () => {
     await expect
       .poll(() => answers().filter(({ text }) => text === "with a file"), SOON)
       .toEqual([{ text: "with a file", conversationId: GROUP.conversationId }]);
-    expect(bridge.log).toMatch(new RegExp(`"inReplyTo":"main:${said.msgId!.replaceAll("+", "\\+")}"`));
+    if (tellsOfSending())
+      expect(bridge.log).toMatch(new RegExp(`"inReplyTo":"main:${said.msgId!.replaceAll("+", "\\+")}"`));
 
     await sim.say({ from: "staff002", text: "say viafail", group: GROUP.conversationId });
     await expect.poll(() => refused, SOON).toContain("recipient_unknown");
@@ -234,11 +243,21 @@ describe("sending and status with a real OpenClaw gateway", () => {
   });
 
   test("credentials that DingTalk refuses are seen in the status, and in the log once", async () => {
+    const wanted = [
+      /error:the bridge is not connected to DingTalk: /,
+      / disconnected,/,
+      /probe failed/,
+      HEALTH_DEGRADED,
+    ];
+    const lacking = (status: string): RegExp[] => wanted.filter((one) => !one.test(status));
     sim.faults.open({ kind: "error", error: "authFailed" });
     sim.faults.abort();
     await expect
-      .poll(async () => await gateway.cli("channels", "status", "--probe"), { timeout: 120_000, interval: 500 })
-      .toMatch(/error:the bridge is not connected to DingTalk: .*disconnected.*health:degraded.*probe failed/);
+      .poll(async () => lacking(await gateway.cli("channels", "status", "--probe")), {
+        timeout: 120_000,
+        interval: 500,
+      })
+      .toEqual([]);
     expect(lastLine()).toMatch(/is now degraded: the bridge is not connected to DingTalk: /);
     sim.faults.clear();
   });
@@ -246,9 +265,9 @@ describe("sending and status with a real OpenClaw gateway", () => {
   test("a wrong token is named on every page, with what to do", async () => {
     await setBridge({ bridgeToken: "another-token-of-nobody", dmPolicy: "open", allowFrom: ["*"] });
     const status = await gateway.cli("channels", "status");
-    expect(status).toMatch(
-      /DingTalk default: .*error:the bridge at \S+ refuses the token.*disconnected.*health:degraded/,
-    );
+    expect(status).toMatch(/DingTalk default: .*error:the bridge at \S+ refuses the token/);
+    expect(status).toMatch(/DingTalk default: .* disconnected,/);
+    expect(status).toMatch(HEALTH_DEGRADED);
     if (hasStatusWarnings()) {
       expect(status).toMatch(/Warnings:\n- dingtalk default: the bridge at \S+ refuses the token .*BRIDGE_TOKEN/);
       expect(status).toMatch(
@@ -257,11 +276,12 @@ describe("sending and status with a real OpenClaw gateway", () => {
     }
     const words = hasStatusWarnings() ? /refuses the token of account default/ : /DingTalk: degraded/;
     // The gateway keeps what it found for a while.
-    await expect.poll(async () => await gateway.cli("health"), { timeout: 120_000, interval: 5_000 }).toMatch(words);
+    const slowly = { timeout: 120_000, interval: 5_000 };
+    if (tellsHealth()) await expect.poll(async () => await gateway.cli("health"), slowly).toMatch(words);
   });
 
   test("and to whoever looks deeper or sends; the gateway itself is ready all the same", async () => {
-    expect(await gateway.cli("status", "--deep")).toMatch(/DingTalk\s+│ WARN/);
+    if (tellsHealth()) expect(await gateway.cli("status", "--deep")).toMatch(/DingTalk\s+│ WARN/);
     if (hasStatusWarnings()) {
       const doctor = (await gateway.cli("doctor", "--non-interactive")).replaceAll(/[│\s]+/g, " ");
       expect(doctor).toMatch(/Channel warnings.*refuses the token of account default .*same App Key/);
@@ -319,7 +339,9 @@ describe("sending and status with a real OpenClaw gateway", () => {
       );
     }
     const status = await gateway.cli("channels", "status", "--probe");
-    expect(status).toMatch(/error:no bridge answers.*disconnected.*health:unreachable/);
+    expect(status).toMatch(/error:no bridge answers/);
+    expect(status).toMatch(/ disconnected,.*health:(?:unreachable|disconnected)/);
+    if (tellsHealth()) expect(status).toContain("health:unreachable");
     if (hasStatusWarnings()) expect(status).toMatch(/Warnings:.*no bridge answers/s);
     expect(lastLine()).toMatch(/is now unreachable: no bridge answers/);
   });

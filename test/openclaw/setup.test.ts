@@ -52,7 +52,10 @@ describe("setting DingTalk up in a real OpenClaw", () => {
   const texts = (): string[] => saidIn(sim).map(({ text }) => text);
   const showLogs = (): void => {
     onTestFailed(() => {
-      console.error(`--- gateway\n${gateway.log.slice(-6_000)}\n--- bridge\n${bridge?.log.slice(-2_000)}`);
+      const shown = terminal?.screen.slice(-2_000) ?? "";
+      console.error(
+        `--- gateway\n${gateway.log.slice(-6_000)}\n--- bridge\n${bridge?.log.slice(-2_000)}\n--- terminal\n${shown}`,
+      );
     });
   };
   const section = async (): Promise<Section> => ((await gateway.config())["channels"] as Json)["dingtalk"] as Section;
@@ -169,6 +172,10 @@ describe("setting DingTalk up in a real OpenClaw", () => {
     // The last line of the list is "Finished".
     if (!addsByName()) await terminal.answer("Select a channel", UP + ENTER);
     await terminal.answer("Configure DM access policies now?", ENTER);
+    if (!addsByName()) {
+      await terminal.answer("Name these channel accounts now?", ENTER);
+      await terminal.answer("Route these channel accounts to agents now?", "n");
+    }
     const { status, screen } = await terminal.end();
 
     expect(status, screen).toBe(0);

@@ -67,6 +67,12 @@ export const addsByName = (): boolean => atLeast("2026.8.1");
 /** Where somebody who spoke to the robot is told when the model has nothing to say. */
 export const explainsSilence = (): boolean => atLeast("2026.9.6");
 
+/** Where `openclaw health` and `openclaw status --deep` say how a channel is, not only that it is configured. */
+export const tellsHealth = (): boolean => atLeast("2026.8.1");
+
+/** Where what OpenClaw sends by itself has buttons in words, names the message that it answers, and a job says why it reached nobody. */
+export const tellsOfSending = (): boolean => atLeast("2026.8.1");
+
 /** Several agents, the first of them the default one, as this release wants them in the `agents` section of its configuration. */
 export function agentRoster(ids: string[]): Record<string, unknown> {
   const marked = ids.map((id, index) => ({ id, ...(index === 0 && { default: true }) }));
