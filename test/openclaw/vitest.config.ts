@@ -3,14 +3,14 @@ import { RELEASE_VARIABLE, SHORT_VARIABLE, releases } from "./support/release.ts
 
 /*
  * One project per release: those that `OPENCLAW_TEST_RELEASES` names, or the newest one. `!` after a name: only what matters most.
- * Three files at a time, each with a gateway of its own: a gateway mostly waits, and takes about a gigabyte.
+ * Two files at a time, each with a gateway of its own: a gateway mostly waits, and takes about a gigabyte.
  */
 const wanted = (process.env["OPENCLAW_TEST_RELEASES"] || releases()[0]!.version).split(",");
 
 export default defineConfig({
   test: {
     root: import.meta.dirname,
-    maxWorkers: Number(process.env["OPENCLAW_TEST_WORKERS"] ?? 3),
+    maxWorkers: Number(process.env["OPENCLAW_TEST_WORKERS"] ?? 2),
     bail: Number(process.env["OPENCLAW_TEST_BAIL"] ?? 1),
     projects: wanted.map((one) => {
       const version = one.replace("!", "");
