@@ -8,7 +8,7 @@ export interface LeafStart {
   ends?: (line: string) => boolean;
 }
 
-/** Seven marks and more are meant as a heading too: renderers cut them to six. */
+/** Seven marks and more are meant as a heading too, also without words: renderers cut them to six. */
 const HEADING = /^#+(?:[ \t]|$)/;
 const FENCE = /^(?:(`{3,})[^`]*|(~{3,}).*)$/;
 const RULE = /^(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$/;
@@ -23,12 +23,9 @@ const RAW_HTML: readonly [RegExp, RegExp][] = [
 const TAG = /^<\/?[a-z][a-z0-9-]*(?:[\s/>]|$)/i;
 const LONE_TAG = /^<\/?[a-z][^<>]*>[ \t]*$/i;
 
-/** Seven marks or more that no words follow. */
-export const isMarksAlone = (text: string): boolean => /^#{7}[#\s]*$/.test(text);
-
 /** The block that a line's text begins, if it is one that can end a paragraph; `text` is not empty. */
 export function leafAt(text: string, inParagraph: boolean, html: boolean): LeafStart | undefined {
-  if (HEADING.test(text)) return isMarksAlone(text) ? undefined : { kind: "heading" };
+  if (HEADING.test(text)) return { kind: "heading" };
   const fence = FENCE.exec(text);
   if (fence) {
     const mark = fence[1] ?? fence[2] ?? "";

@@ -1,13 +1,5 @@
 import { LineCursor } from "./card-cursor.ts";
-import {
-  type LeafStart,
-  cellsOf,
-  isDelimiterRow,
-  isSetext,
-  leafAt,
-  listMarkerAt,
-  isMarksAlone,
-} from "./card-leaves.ts";
+import { type LeafStart, cellsOf, isDelimiterRow, isSetext, leafAt, listMarkerAt } from "./card-leaves.ts";
 import { type Line, linesOf } from "./split-lines.ts";
 
 /** text: of a paragraph. code: between fences, or indented. definition: of a link or footnote. */
@@ -182,8 +174,7 @@ class Marker {
       this.#leaf = "none";
       add("definition", begin, { interrupts });
     } else {
-      // Nothing may be joined to marks alone: they would become a heading.
-      this.#leaf = !paragraph && isMarksAlone(rest) ? "none" : "paragraph";
+      this.#leaf = "paragraph";
       add("text", begin, { continues: paragraph, interrupts });
     }
   }

@@ -106,7 +106,7 @@ class Renderer {
       if (this.#delimiters !== undefined && start === this.#growing?.start) return head + this.#delimiters;
       return head + spaced(this.#cells(content, end));
     }
-    if (kind !== "heading") return this.#text.slice(start, end);
+    if (kind !== "heading") return head + this.#text.slice(content, end);
     const marks = /^#*/.exec(this.#text.slice(content, end))?.[0].length ?? 0;
     const from = content + Math.max(0, marks - DEEPEST_HEADING);
     return head + (this.#card ? this.#lastLine(from, start, end) : this.#text.slice(from, end));

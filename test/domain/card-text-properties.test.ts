@@ -161,7 +161,7 @@ describe("rendering a card", () => {
   });
 
   it.each([
-    ["lets nothing become a heading", "####### #\nx", "####### #\nx"],
+    ["takes seven marks without words for a heading", "####### #\n    <b>", "###### #\n    <b>"],
     ["makes no code of a table", "a\n    | b | c |\n|---|---|\n", "a\n\n| b | c |\n| --- | --- |\n"],
   ])("%s", (_name, source, rendered) => {
     expect(renderForCard(source)).toBe(rendered);
@@ -186,7 +186,8 @@ describe("rendering a card", () => {
   it("has no tag but those that cards know, outside code", () => {
     fc.assert(
       fc.property(TOKENS, (source) => {
-        fc.pre(!source.includes("](<"));
+        // A backtick in the address of a link is none of code for the parser; what may be code is left alone here.
+        fc.pre(!source.includes("](<") && !/\]\([^\s)]*`/.test(source));
         // For the parser a line that begins with a tag ends the code span around it; no tag begins a block in a card.
         fc.pre(!source.includes("`") || !/^[\s>]*</m.test(source));
         for (const node of nodesOf(parse(renderForCard(source)), "html")) {

@@ -304,8 +304,8 @@ describe("files and growing answers with a real OpenClaw gateway", () => {
     async () => {
       const { promise: never, resolve: goOn } = Promise.withResolvers<void>();
       let isFirst = true;
-      model.answers.set("killed", () => {
-        if (!isFirst) return "the whole answer";
+      model.answers.set("killed", ({ unanswered }) => {
+        if (!isFirst) return unanswered.includes("waiting") ? "the whole answer, and echo waiting" : "the whole answer";
         isFirst = false;
         return (async function* () {
           yield "half of an answer";
@@ -329,7 +329,7 @@ describe("files and growing answers with a real OpenClaw gateway", () => {
       expect(textOf(card)).toMatch(/^half of an answer\s+.*中断/s);
       expect(occurrences("the whole answer")).toBe(1);
       // It had waited for its turn in the gateway's memory: the bridge brought it again.
-      expect(occurrences("echo waiting")).toBe(1);
+      await expect.poll(() => occurrences("echo waiting"), SOON).toBe(1);
     },
   );
 
