@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 const json = process.env["VITEST_JSON"];
@@ -6,6 +7,8 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts", "openclaw-plugin/test/*.test.ts"],
     exclude: ["test/openclaw/**", "**/node_modules/**"],
+    // Most tests wait more than they reckon; on two cores one worker, the usual number, would leave one of them idle.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     testTimeout: 20_000,
     hookTimeout: 20_000,
     // What is waited for may take its time on a busy machine; only a test that fails waits so long.

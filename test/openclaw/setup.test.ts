@@ -221,7 +221,11 @@ describe("setting DingTalk up in a real OpenClaw", () => {
 
   test("in a team commands are the owner's", async () => {
     showLogs();
-    await write({ ...(await section()), allowFrom: ["staff001", "staff003"] });
+    const allowFrom = ["staff001", "staff003"];
+    const { accounts, ...rest } = await section();
+    // The flags of OpenClaw before 2026.8.1 have moved what stood beside the accounts into the one that there is.
+    const main = { ...accounts["main"], ...(accounts["main"]?.["allowFrom"] !== undefined && { allowFrom }) };
+    await write({ ...rest, allowFrom, accounts: { ...accounts, main } });
     const isStatus = expect.stringMatching(/OpenClaw \d{4}\./);
     await vi.waitFor(async () => {
       await sim.say({ from: "staff003", text: "say member" });
