@@ -1,4 +1,5 @@
 import { utimes } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { OpenClawConfig, PluginRuntime } from "openclaw/plugin-sdk/channel-core";
 import type { Entry } from "./ledger.ts";
 import type { Route } from "./turn-context.ts";
@@ -121,7 +122,13 @@ function withFreshStore(dispatch: Dispatch, storePath: string): Dispatch {
   };
 }
 
-/** One message's place among the others. What overtakes (`/stop`) waits for nothing. */
+/**
+ * A second or two after it has started its channels, OpenClaw goes on with what a crash had cut off. Before that it refuses messages of such
+ * a session, and 2026.8 leaves out a session that is just refusing one: then it refuses all of them until its next start.
+ */
+const RECOVERY_MS = 10_000;
+
+/** One message's place among the others. What overtakes (`/stop`) waits for no other. */
 interface Place {
   lane: string;
   overtakes: boolean;
@@ -139,12 +146,27 @@ interface Place {
  */
 export class Lanes {
   readonly #last = new Map<string, Promise<void>>();
+  readonly #recoveryMs: number;
+  #recovered: Promise<void> | undefined;
+
+  constructor(recoveryMs = RECOVERY_MS) {
+    this.#recoveryMs = recoveryMs;
+  }
+
+  /** A channel starts; the first one does when OpenClaw does. */
+  begin(): void {
+    this.#recovered ??= sleep(this.#recoveryMs, undefined, { ref: false });
+  }
 
   /** Runs the turn when nothing is before it. `turn` gets the entry to note in, and must not reject. */
   async run(runtime: PluginRuntime, place: Place, turn: (entry: Entry) => Promise<void>): Promise<void> {
     const { lane, overtakes, entry } = place;
     if (ordersTurns(runtime)) return await turn(entry);
-    const held = takesRoutes(runtime) ? (): Promise<void> => turn(entry) : heldUntilOver(entry, turn);
+    const recovered = async (): Promise<void> => {
+      await this.#recovered;
+      await turn(entry);
+    };
+    const held = takesRoutes(runtime) ? recovered : heldUntilOver(entry, turn);
     if (overtakes) return await held();
     const mine = (this.#last.get(lane) ?? Promise.resolve()).then(held);
     this.#last.set(lane, mine);

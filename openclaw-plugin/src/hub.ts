@@ -57,6 +57,7 @@ export class Hub {
   }
 
   open(accountId: string, mailbox: Mailbox<Delivery>): void {
+    this.lanes.begin();
     this.#running.set(accountId, mailbox);
   }
 

@@ -217,6 +217,19 @@ describe("the turns of a conversation", () => {
     await Promise.all([one.done, two.done, three.done]);
   });
 
+  test("begin on 2026.8 when OpenClaw has gone on with what a crash cut off", async () => {
+    const [early, elsewhere] = [begin(), begin()];
+    const lanes = new Lanes(50);
+    for (let account = 0; account < 2; account += 1) lanes.begin();
+    const one = start(between.host, lanes, early.turn, true);
+    const two = start(newer.host, lanes, elsewhere.turn);
+    await elsewhere.started;
+    expect(one.entry.standing).toBeUndefined();
+    await early.started;
+    for (const { end } of [early, elsewhere]) end();
+    await Promise.all([one.done, two.done]);
+  });
+
   test("a command overtakes them there alone", () => {
     expect([older, between, newer].map(({ host }) => commandsOvertake(host))).toEqual([false, true, false]);
   });

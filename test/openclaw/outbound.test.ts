@@ -262,6 +262,10 @@ describe("sending and status with a real OpenClaw gateway", () => {
     sim.faults.clear();
   });
 
+  test("and that it works again, without anybody's doing", async () => {
+    await expect.poll(lastLine, { timeout: 150_000 }).toMatch(/is now connected; the bridge is at /);
+  });
+
   test("a wrong token is named on every page, with what to do", async () => {
     await setBridge({ bridgeToken: "another-token-of-nobody", dmPolicy: "open", allowFrom: ["*"] });
     const status = await gateway.cli("channels", "status");

@@ -86,7 +86,8 @@ export class Gateway {
   async start(...flags: string[]): Promise<void> {
     if (this.#child) this.#log += this.#child.output;
     const child = new Child(process.execPath, [OPENCLAW, "gateway", "run", ...flags], {
-      env: this.#env(),
+      // With flags 2026.8 runs as the child of a wrapper and in a session of its own, and outlives a SIGKILL of that.
+      env: { ...this.#env(), OPENCLAW_NO_RESPAWN: "1" },
       cwd: this.#home,
     });
     this.#child = child;
