@@ -84,16 +84,15 @@ function olderPlan(runtime: PluginRuntime, plan: Plan, onAdopted: () => unknown)
   const { session, reply } = runtime.channel;
   const { cfg, route, replyOptions } = plan;
   const storePath = session.resolveStorePath(cfg.session?.store, { agentId: route.agentId });
-  const dispatch = reply.dispatchReplyWithBufferedBlockDispatcher;
+  const { dispatchReplyWithBufferedBlockDispatcher } = reply;
+  const { recordInboundSession } = session;
+  const calls = { recordInboundSession, dispatchReplyWithBufferedBlockDispatcher };
   let isAdopted = false;
   const older = {
     agentId: route.agentId,
     routeSessionKey: route.sessionKey,
     storePath,
-    recordInboundSession: session.recordInboundSession,
-    dispatchReplyWithBufferedBlockDispatcher: isBefore(runtime.version, "2026.7.0")
-      ? withFreshStore(dispatch, storePath)
-      : dispatch,
+    ...(isBefore(runtime.version, "2026.7.0") ? withFreshStore(calls, storePath) : calls),
     replyOptions: {
       ...replyOptions,
       onAgentRunStart: (runId: string): void => {
@@ -107,18 +106,28 @@ function olderPlan(runtime: PluginRuntime, plan: Plan, onAdopted: () => unknown)
   return { ...plan, ...older };
 }
 
-type Dispatch = PluginRuntime["channel"]["reply"]["dispatchReplyWithBufferedBlockDispatcher"];
+interface StoreCalls {
+  recordInboundSession: PluginRuntime["channel"]["session"]["recordInboundSession"];
+  dispatchReplyWithBufferedBlockDispatcher: PluginRuntime["channel"]["reply"]["dispatchReplyWithBufferedBlockDispatcher"];
+}
 
 /**
  * OpenClaw before 2026.7 compares a session on disk with the same session in its memory before it answers. After some messages, or `/new`,
- * it finds them different and refuses whatever comes in that session (openclaw/openclaw#98672). A file that looks changed is read again.
+ * it finds them different and refuses whatever comes in that session (openclaw/openclaw#98672). A file that looks changed is read again,
+ * unless something is written meanwhile: what is noted of a message in a group is written beside the turn, so that is waited for.
  */
-function withFreshStore(dispatch: Dispatch, storePath: string): Dispatch {
-  return async (params) => {
-    const now = new Date();
-    // There is no file before the first message.
-    await utimes(storePath, now, now).catch(() => undefined);
-    return await dispatch(params);
+function withFreshStore(calls: StoreCalls, storePath: string): StoreCalls {
+  const notes: Promise<unknown>[] = [];
+  return {
+    recordInboundSession: async (params) =>
+      await calls.recordInboundSession({ ...params, trackSessionMetaTask: (note) => void notes.push(note) }),
+    dispatchReplyWithBufferedBlockDispatcher: async (params) => {
+      await Promise.allSettled(notes);
+      const now = new Date();
+      // There is no file before the first message.
+      await utimes(storePath, now, now).catch(() => undefined);
+      return await calls.dispatchReplyWithBufferedBlockDispatcher(params);
+    },
   };
 }
 

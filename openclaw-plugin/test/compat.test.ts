@@ -120,7 +120,7 @@ describe("the turn plan", () => {
       agentId: "main",
       routeSessionKey: "agent:main:main",
       storePath: "store of main",
-      recordInboundSession: nothing,
+      recordInboundSession: expect.any(Function),
       replyOptions: { disableBlockStreaming: true },
     });
     const { onAgentRunStart } = plan["replyOptions"] as { onAgentRunStart: (runId: string) => void };
@@ -150,6 +150,28 @@ test("before 2026.7 the sessions on disk look changed when a turn begins, so tha
     expect((await stat(file)).mtimeMs > 1_000).toBe(isTouched);
   }
   await rm(dirname(file), { recursive: true });
+});
+
+test("there a turn begins when OpenClaw has noted its message", async () => {
+  const { promise: noted, resolve: note } = Promise.withResolvers<void>();
+  const { host, runs, fake } = runtime("2026.6.11", { isNew: false });
+  Object.assign(fake.channel.session, {
+    resolveStorePath: () => "/nowhere/sessions.json",
+    recordInboundSession: (params: { trackSessionMetaTask: (task: Promise<unknown>) => void }) =>
+      params.trackSessionMetaTask(noted),
+  });
+  const plan = { cfg: {}, route: { agentId: "main", sessionKey: "agent:main:main" } };
+  const params = { channel: "dingtalk", raw: "", adapter: { ingest: nothing, resolveTurn: () => plan } };
+  void inboundRun(host)(params as unknown as Parameters<ReturnType<typeof inboundRun>>[0]);
+  const { adapter } = runs.at(-1) as { adapter: { resolveTurn: () => Promise<Record<string, unknown>> } };
+  const older = (await adapter.resolveTurn()) as Record<string, (asked: unknown) => Promise<unknown>>;
+  await older["recordInboundSession"]!({});
+  let isAnswered = false;
+  const answer = older["dispatchReplyWithBufferedBlockDispatcher"]!("asked").then(() => (isAnswered = true));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(isAnswered).toBe(false);
+  note();
+  expect(await answer).toBe(true);
 });
 
 describe("the turns of a conversation", () => {
