@@ -42,7 +42,7 @@ function missing(imports: string[]): string[] {
 
 /** Guarded imports that a release does not have, by subpath and name: what it costs is in README.md. */
 const KNOWN_TO_LACK: Readonly<Record<string, string[]>> = {
-  "2026.7.35": ["channel-dm-policy#createChannelDmPolicy"],
+  "2026.7.35": ["channel-dm-policy#createChannelDmPolicy", "error-runtime#PlatformMessageNotDispatchedError"],
   "2026.6.11": ["channel-dm-policy#createChannelDmPolicy", "error-runtime#PlatformMessageNotDispatchedError"],
 };
 
