@@ -130,6 +130,18 @@ describe("the turn plan", () => {
   });
 });
 
+/** What the turn plan of an older OpenClaw is given to call. */
+async function callsFor(
+  host: PluginRuntime,
+  runs: unknown[],
+): Promise<Record<string, (asked: unknown) => Promise<unknown>>> {
+  const plan = { cfg: {}, route: { agentId: "main", sessionKey: "agent:main:main" } };
+  const params = { channel: "dingtalk", raw: "", adapter: { ingest: nothing, resolveTurn: () => plan } };
+  void inboundRun(host)(params as unknown as Parameters<ReturnType<typeof inboundRun>>[0]);
+  const { adapter } = runs.at(-1) as { adapter: { resolveTurn: () => Promise<Awaited<ReturnType<typeof callsFor>>> } };
+  return await adapter.resolveTurn();
+}
+
 test("before 2026.7 the sessions on disk look changed when a turn begins, so that they are read again", async () => {
   const file = join(await mkdtemp(join(tmpdir(), "dingtalk-bridge-store-")), "sessions.json");
   await writeFile(file, "{}");
@@ -140,13 +152,8 @@ test("before 2026.7 the sessions on disk look changed when a turn begins, so tha
   ] as const) {
     const { host, runs, fake } = runtime(version, { isNew: false });
     Object.assign(fake.channel.session, { resolveStorePath: () => file });
-    const plan = { cfg: {}, route: { agentId: "main", sessionKey: "agent:main:main" } };
-    const params = { channel: "dingtalk", raw: "", adapter: { ingest: nothing, resolveTurn: () => plan } };
-    void inboundRun(host)(params as unknown as Parameters<ReturnType<typeof inboundRun>>[0]);
-    const { adapter } = runs.at(-1) as { adapter: { resolveTurn: () => Promise<Record<string, unknown>> } };
-    const older = await adapter.resolveTurn();
-    const dispatch = older["dispatchReplyWithBufferedBlockDispatcher"] as (asked: unknown) => unknown;
-    expect(await dispatch("asked")).toBe("asked");
+    const calls = await callsFor(host, runs);
+    expect(await calls["dispatchReplyWithBufferedBlockDispatcher"]!("asked")).toBe("asked");
     expect((await stat(file)).mtimeMs > 1_000).toBe(isTouched);
   }
   await rm(dirname(file), { recursive: true });
@@ -160,14 +167,10 @@ test("there a turn begins when OpenClaw has noted its message", async () => {
     recordInboundSession: (params: { trackSessionMetaTask: (task: Promise<unknown>) => void }) =>
       params.trackSessionMetaTask(noted),
   });
-  const plan = { cfg: {}, route: { agentId: "main", sessionKey: "agent:main:main" } };
-  const params = { channel: "dingtalk", raw: "", adapter: { ingest: nothing, resolveTurn: () => plan } };
-  void inboundRun(host)(params as unknown as Parameters<ReturnType<typeof inboundRun>>[0]);
-  const { adapter } = runs.at(-1) as { adapter: { resolveTurn: () => Promise<Record<string, unknown>> } };
-  const older = (await adapter.resolveTurn()) as Record<string, (asked: unknown) => Promise<unknown>>;
-  await older["recordInboundSession"]!({});
+  const calls = await callsFor(host, runs);
+  await calls["recordInboundSession"]!({});
   let isAnswered = false;
-  const answer = older["dispatchReplyWithBufferedBlockDispatcher"]!("asked").then(() => (isAnswered = true));
+  const answer = calls["dispatchReplyWithBufferedBlockDispatcher"]!("asked").then(() => (isAnswered = true));
   await new Promise((resolve) => setImmediate(resolve));
   expect(isAnswered).toBe(false);
   note();

@@ -65,19 +65,22 @@ export function isDelimiterRow(text: string): boolean {
   return text.includes("|") && DELIMITERS.test(text);
 }
 
-/** How many cells a table's row has: pipes that no backslash escapes are between them. */
+/** Where the pipes of a table's row stand that no backslash escapes. */
+export function barsOf(row: string): number[] {
+  const bars: number[] = [];
+  for (let at = 0; at < row.length; at += 1) {
+    if (row[at] === "\\") at += 1;
+    else if (row[at] === "|") bars.push(at);
+  }
+  return bars;
+}
+
+/** How many cells a table's row has. */
 export function cellsOf(row: string): number {
   const text = row.trim();
-  let pipes = 0;
-  let last = -1;
-  for (let at = 0; at < text.length; at += 1) {
-    if (text[at] === "\\") at += 1;
-    else if (text[at] === "|") {
-      pipes += 1;
-      last = at;
-    }
-  }
-  return pipes + 1 - (text.startsWith("|") ? 1 : 0) - (last > 0 && last === text.length - 1 ? 1 : 0);
+  const bars = barsOf(text);
+  const last = bars.at(-1) ?? -1;
+  return bars.length + 1 - (text.startsWith("|") ? 1 : 0) - (last > 0 && last === text.length - 1 ? 1 : 0);
 }
 
 /** A list marker with white space or nothing behind it, unless its line is a rule. */

@@ -1,5 +1,5 @@
 import { type InlineMarks, inlineMarks } from "./card-inline.ts";
-import { cellsOf } from "./card-leaves.ts";
+import { barsOf, cellsOf } from "./card-leaves.ts";
 import { type MarkedLine, markedLines } from "./card-lines.ts";
 import { titleOf } from "./text.ts";
 
@@ -99,8 +99,7 @@ class Renderer {
   /** A line that is no paragraph. */
   #single({ kind, start, content, end, interrupts }: MarkedLine, following: MarkedLine | undefined): string {
     // Behind a blank line the indentation that a line of a paragraph may have would make code of it.
-    const placed =
-      kind === "table" && interrupts === "table" && following?.kind === "table" ? following : { start, content };
+    const placed = interrupts === "table" && following?.kind === "table" ? following : { start, content };
     const head = this.#text.slice(placed.start, placed.content);
     if (kind === "table" && this.#card) {
       if (this.#delimiters !== undefined && start === this.#growing?.start) return head + this.#delimiters;
@@ -117,14 +116,11 @@ class Renderer {
     const row = this.#text.slice(start, end);
     // Only a code span can hide a tag, and most rows have none.
     if (!row.includes("`") || !row.includes("<")) return inlineMarks(this.#text, start, end).withoutTags(start, end);
-    const bars: number[] = [];
-    for (let at = start; at < end; at += 1) {
-      if (this.#text[at] === "\\") at += 1;
-      else if (this.#text[at] === "|") bars.push(at);
-    }
-    const cells = [...bars, end].map((bar, index) => {
-      const from = index === 0 ? start : (bars[index - 1] ?? start) + 1;
-      return inlineMarks(this.#text, from, bar).withoutTags(from, bar);
+    let from = start;
+    const cells = [...barsOf(row), row.length].map((bar) => {
+      const cell = { start: from, end: start + bar };
+      from = cell.end + 1;
+      return inlineMarks(this.#text, cell.start, cell.end).withoutTags(cell.start, cell.end);
     });
     return cells.join("|");
   }
@@ -204,17 +200,13 @@ const MARKER = /^(?:[*+-]|\d{1,9}[.)]|#+)$/;
 function spaced(row: string): string {
   let out = "";
   let from = 0;
-  for (let at = 0; at < row.length; at += 1) {
-    if (row[at] === "\\") {
-      at += 1;
-    } else if (row[at] === "|") {
-      const isTight =
-        at === 0 || at === from || /\s/.test(row[at - 1] ?? "") || MARKER.test(row.slice(0, Math.min(at, 12)));
-      const before = isTight ? "" : " ";
-      const after = at + 1 === row.length || /\s/.test(row[at + 1] ?? "") ? "" : " ";
-      out += `${row.slice(from, at)}${before}|${after}`;
-      from = at + 1;
-    }
+  for (const at of barsOf(row)) {
+    const isTight =
+      at === 0 || at === from || /\s/.test(row[at - 1] ?? "") || MARKER.test(row.slice(0, Math.min(at, 12)));
+    const before = isTight ? "" : " ";
+    const after = at + 1 === row.length || /\s/.test(row[at + 1] ?? "") ? "" : " ";
+    out += `${row.slice(from, at)}${before}|${after}`;
+    from = at + 1;
   }
   return out + row.slice(from);
 }

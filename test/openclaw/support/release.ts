@@ -40,14 +40,16 @@ export function release(): Release {
 /** Whether this process tests that version or a newer one. */
 export const atLeast = (version: string): boolean => compare(release().version, version) >= 0;
 
+const isAugust = (): boolean => ["2026.8.1", "2026.8.2"].includes(release().version);
+
 /** There `openclaw message send` refuses every channel that is not OpenClaw's own (openclaw/openclaw#137516). */
-export const refusesToSend = (): boolean => ["2026.8.1", "2026.8.2"].includes(release().version);
+export const refusesToSend = isAugust;
 
 /** Where the warnings of `openclaw channels status`, `openclaw doctor` and the like are of OpenClaw's own channels only, this is false. */
 export const hasStatusWarnings = (): boolean => atLeast("2026.9.6");
 
 /** There a command that needs an approval is denied by OpenClaw itself as soon as the run that asked for it is over. */
-export const approvalsEndWithRun = (): boolean => ["2026.8.1", "2026.8.2"].includes(release().version);
+export const approvalsEndWithRun = isAugust;
 
 /** From here on OpenClaw takes several messages of a conversation at a time; the plugin gives older ones one after another. */
 export const takesSeveral = (): boolean => atLeast("2026.9.6");
@@ -56,7 +58,7 @@ export const takesSeveral = (): boolean => atLeast("2026.9.6");
 export const commandsOvertake = (): boolean => atLeast("2026.8.1");
 
 /** There a plugin that was installed from a folder has to be uninstalled before it can be installed from a package. */
-export const keepsKindOfInstallation = (): boolean => ["2026.8.1", "2026.8.2"].includes(release().version);
+export const keepsKindOfInstallation = isAugust;
 
 /** What `openclaw plugins install` has to be told where nobody can be asked; older ones do not ask. */
 export const consent = (): string[] => (atLeast("2026.8.1") ? ["--accept-capabilities"] : []);
